@@ -1,0 +1,166 @@
+"""The command line: the app, or one of the commands. Imports nothing heavy.
+
+Exit codes: 0 done, 1 it failed on the way (a full disk, a broken GPU), 2 wrong usage or bad input,
+130 Ctrl-C. An error is one line on stderr; set SCALESPACE_DEBUG=1 to see its traceback too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+
+from explorer.shipped import PAINTING, shipped
+from model.header import CheckpointError
+
+PROGRAM = "scalespace-explorer"
+COMMANDS = {
+    "render": "a still of one view",
+    "record": "a film of a flight",
+    "train": "a scale space from images",
+    "bench": "measure this machine",
+}
+"""Command to what it makes; each is a module of `explorer.commands`."""
+DEVICES = ("auto", "cpu", "cuda")
+
+
+class UsageError(Exception):
+    """The command line asks for something that cannot be; the message says what to do."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Parse `argv` (without the program's name) and do what it says.
+
+    Returns:
+        The exit code; argparse's own exits (help, usage errors) are turned into codes too.
+    """
+    try:
+        command = argv[0] if argv else None
+        if command in COMMANDS:
+            return _run_command(command, argv)
+        return _run_app(argv)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 1
+    except KeyboardInterrupt:
+        print(f"\n{PROGRAM}: stopped by Ctrl-C.", file=sys.stderr)
+        return 130
+    except (UsageError, CheckpointError, ValueError) as error:
+        return _fail(error, 2)
+    except OSError as error:
+        return _fail(error, 2 if isinstance(error, _INPUT_ERRORS) else 1)
+    except MemoryError as error:
+        return _fail(error, 1, "there is not enough memory; ask for a smaller size.")
+    except (RuntimeError, ImportError) as error:
+        return _fail(error, 1)
+
+
+_INPUT_ERRORS = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+
+
+def _fail(error: Exception, code: int, message: str | None = None) -> int:
+    """Say in one line what went wrong."""
+    if os.environ.get("SCALESPACE_DEBUG"):
+        traceback.print_exc()
+    if message is None:
+        text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        if isinstance(error, OSError) and error.filename is not None:
+            text = f"{error.filename}: {text}"
+        message = " ".join(text.split()) or type(error).__name__
+    print(f"{PROGRAM}: error: {message}", file=sys.stderr)
+    return code
+
+
+def _run_command(command: str, argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog=PROGRAM)
+    module = importlib.import_module(f"explorer.commands.{command}")
+    module.add_parser(parser.add_subparsers(required=True))
+    args = parser.parse_args([_plain_number(word) for word in argv])
+    return int(module.run(args))
+
+
+def _run_app(argv: Sequence[str]) -> int:
+    args = _app_parser().parse_args(argv)
+    path = shipped(PAINTING) if args.scene is None else Path(args.scene)
+    if not path.exists():
+        raise UsageError(f"{path} does not exist; give a checkpoint, an image or a folder.")
+    from explorer.display import why_no_display
+
+    reason = why_no_display()
+    if reason is not None:
+        from explorer.commands.no_display import record_flight
+
+        return record_flight(path, args.device, reason)
+    from explorer.app import run_app
+
+    return run_app(str(path), args.device)
+
+
+def _app_parser() -> argparse.ArgumentParser:
+    lines = [f"  {name:8} {text}" for name, text in COMMANDS.items()]
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Fall into a picture, at any scale. With no command the app opens.",
+        epilog="commands (COMMAND --help tells more):\n" + "\n".join(lines),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "scene",
+        nargs="?",
+        metavar="CHECKPOINT | IMAGE | FOLDER",
+        help="what to open: a trained scale space, a picture of any size, or the folder of a "
+        "training run; without it, the painting that ships",
+    )
+    add_device(parser)
+    return parser
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """The option that all commands share."""
+    parser.add_argument(
+        "--device", choices=DEVICES, default="auto", help="where the generator runs (default: auto)"
+    )
+
+
+def positive_int(text: str) -> int:
+    """argparse type: a whole number of 1 or more."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of 1 or more, got {text!r}")
+    return value
+
+
+def finite_float(text: str) -> float:
+    """argparse type: a number that is neither inf nor nan."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not abs(value) < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a finite number, got {text!r}")
+    return value
+
+
+def positive_float(text: str) -> float:
+    """argparse type: a finite number above 0."""
+    value = finite_float(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"must be above 0, got {text!r}")
+    return value
+
+
+def _plain_number(word: str) -> str:
+    """'-1e-3' as '-0.001': argparse takes the former for an option."""
+    if word[:1] != "-" or word[1:2] not in "0123456789.":
+        return word
+    try:
+        return format(Decimal(word), "f")
+    except InvalidOperation:
+        return word

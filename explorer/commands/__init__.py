@@ -1,0 +1,1 @@
+"""The commands of `scalespace-explorer`, one module each."""

@@ -1,0 +1,487 @@
+"""The thread that owns torch and the opened scale space; the only module of the app with torch.
+
+The window puts its newest wish into one slot; the thread asks the slot before every small batch, so
+a wish that is out of date costs one batch at most. Results go into a mailbox with one 'dirty' flag:
+the window is told once, and takes everything that has come by then. Exceptions become values.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from explorer.config import StreamingConfig
+from explorer.messages import (
+    ExactFrame,
+    ExactView,
+    Failure,
+    Opened,
+    OpenRequest,
+    Progress,
+    RenderRequest,
+    Result,
+    SceneInfo,
+    StillRequest,
+    StillSaved,
+    TileBatch,
+)
+from explorer.stills import write_still
+from explorer.tile_grid import APRON_PX, TileKey
+from model.scale import density, level_of_density
+
+if TYPE_CHECKING:
+    from model.space import ScaleSpace
+
+Opener = Callable[[str, str, str], "ScaleSpace"]
+"""(path, device, precision) to a scale space; called in the inference thread."""
+
+log = logging.getLogger(__name__)
+_CHUNK_SIDES_PX = (1040, 784, 528, 400, 272, 208, 144)
+_REMEMBERED_TILES = 1024
+_ROOT_PX = 1 << 17
+_MIN_BATCH = 2.0
+
+
+class Mailbox:
+    """Results for the window, and one flag that says that there are some. Any thread."""
+
+    def __init__(self, on_dirty: Callable[[], None]) -> None:
+        self._on_dirty = on_dirty
+        self._lock = threading.Lock()
+        self._results: list[Result] = []
+        self._dirty = False
+
+    def put(self, result: Result) -> None:
+        """Add a result; tells the window unless it was told already."""
+        with self._lock:
+            self._results.append(result)
+            tell = not self._dirty
+            self._dirty = True
+        if tell:
+            self._on_dirty()
+
+    def take(self) -> list[Result]:
+        """Everything that has come, in order."""
+        with self._lock:
+            results, self._results = self._results, []
+            self._dirty = False
+        return results
+
+
+class InferenceThread:
+    """Renders what the newest request asks for, in short batches."""
+
+    def __init__(
+        self,
+        on_dirty: Callable[[], None],
+        config: StreamingConfig | None = None,
+        opener: Opener | None = None,
+    ) -> None:
+        """Prepare; `start` begins.
+
+        Args:
+            on_dirty: Called from this thread when `take_results` has something. Must not block.
+            config: Batch times and sizes.
+            opener: Opens a path; None takes `model.open_scale_space`.
+        """
+        self.config = config or StreamingConfig()
+        self._mailbox = Mailbox(on_dirty)
+        self._opener = opener or self._open_scale_space
+        self._wake = threading.Condition()
+        self._request: RenderRequest | None = None
+        self._open: OpenRequest | None = None
+        self._stills: deque[StillRequest] = deque()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
+        # Owned by the thread from here on.
+        self._space: ScaleSpace | None = None
+        self._batch_number = 0
+        self._done: dict[TileKey, int] = {}
+        self._exact: _ExactJob | None = None
+        self._exact_done: tuple[ExactView | None, int] = (None, 0)
+        self._pixels_per_s = {True: self.config.initial_pixels_per_s, False: 0.0}
+        self._batch = float(_MIN_BATCH)
+        self._cores = 1
+        self._pool: ThreadPoolExecutor | None = None
+
+    # Called by the window.
+
+    def start(self) -> None:
+        """Begin; torch is imported when the first scene is opened."""
+        self._thread.start()
+
+    def open(self, request: OpenRequest) -> None:
+        """Open another scene; the newest request wins."""
+        with self._wake:
+            self._open = request
+            self._wake.notify()
+
+    def request(self, request: RenderRequest) -> None:
+        """Replace the wish. Never blocks on rendering."""
+        with self._wake:
+            self._request = request
+            self._wake.notify()
+
+    def save_still(self, request: StillRequest) -> None:
+        """Render a view into a file."""
+        with self._wake:
+            self._stills.append(request)
+            self._wake.notify()
+
+    def take_results(self) -> list[Result]:
+        """Everything that has been rendered since the last call."""
+        return self._mailbox.take()
+
+    def stop(self, timeout_s: float = 5.0) -> bool:
+        """End after the batch under way; True when the thread has ended."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    # The thread itself.
+
+    def _run(self) -> None:
+        _lower_priority(self.config.worker_niceness)
+        while True:
+            with self._wake:
+                while not (self._stopping or self._open or self._stills or self._has_work()):
+                    self._wake.wait()
+                if self._stopping:
+                    break
+                opening, self._open = self._open, None
+                still = self._stills.popleft() if self._stills and opening is None else None
+                request = self._request
+            if opening is not None:
+                title = f"Cannot open {Path(opening.path).name}"
+                self._guard(lambda o=opening: self._do_open(o), title, False)
+            elif still is not None:
+                self._guard(lambda s=still: self._do_still(s), "The still was not saved", False)
+            elif request is not None:
+                self._guard(lambda r=request: self._do_render(r), "Rendering stopped", True)
+        if self._pool is not None:
+            self._pool.shutdown()
+        self._space = None
+
+    def _guard(self, work: Callable[[], None], title: str, fatal: bool) -> None:
+        """Do `work`; an exception becomes a value. The thread goes on."""
+        try:
+            work()
+        except Exception as error:  # the thread's boundary: it becomes a value
+            log.info("%s", title, exc_info=error)
+            if fatal:
+                with self._wake:
+                    self._request = None
+            text = str(error).strip() or type(error).__name__
+            self._mailbox.put(Failure(title, text, traceback.format_exc(), fatal))
+
+    def _has_work(self) -> bool:
+        request = self._request
+        if request is None or self._space is None or request.scene != self._space.identity:
+            return False
+        return self._exact_missing(request) or self._next_tiles(request, 1) != ()
+
+    def _exact_missing(self, request: RenderRequest) -> bool:
+        done, number = self._exact_done
+        # Delivered before the window asked, and still wanted: it was lost there.
+        delivered = request.exact == done and number > request.seen_batch
+        return request.exact is not None and not delivered
+
+    # Opening.
+
+    def _do_open(self, request: OpenRequest) -> None:
+        self._mailbox.put(Progress(f"Opening {Path(request.path).name} ..."))
+        try:
+            space = self._opener(request.path, request.device, request.precision)
+        except _Cancelled:
+            return
+        self._prepare_cores(space)
+        root = _render_root(space)
+        self._space = space
+        self._done.clear()
+        self._exact, self._exact_done = None, (None, 0)
+        width, height = space.field_size
+        low, high = space.level_range
+        device = str(getattr(space, "device", "cpu"))
+        info = SceneInfo(
+            identity=space.identity,
+            name=Path(request.path).stem,
+            path=request.path,
+            patch_size=space.patch_size,
+            field_size=(float(width), float(height)),
+            level_range=(float(low), float(high)),
+            device=device,
+        )
+        self._mailbox.put(Opened(info, root))
+
+    def _open_scale_space(self, path: str, device: str, precision: str) -> ScaleSpace:
+        """Open with the model's own opener; says how far a pyramid is built, 10 times a second."""
+        from model import open_scale_space
+
+        name = Path(path).name
+        told_at = time.perf_counter()
+
+        def progress(fraction: float) -> None:
+            nonlocal told_at
+            if self._stopping or self._open is not None:
+                raise _Cancelled
+            if time.perf_counter() - told_at > 0.1:
+                told_at = time.perf_counter()
+                self._mailbox.put(Progress(f"Preparing {name} ...", fraction))
+
+        return open_scale_space(path, device=device, precision=precision, progress=progress)
+
+    # Rendering.
+
+    def _do_render(self, request: RenderRequest) -> None:
+        """One batch of tiles, or one chunk of the exact frame."""
+        space = self._space
+        if space is None or request.scene != space.identity:
+            return
+        if self._exact_missing(request):
+            self._render_chunk(space, request)
+            return
+        keys = self._next_tiles(request, int(self._batch))
+        if keys:
+            self._render_tiles(space, request, keys)
+
+    def _next_tiles(self, request: RenderRequest, count: int) -> tuple[TileKey, ...]:
+        """Up to `count` wanted tiles of one step, without those that are on their way already."""
+        chosen: list[TileKey] = []
+        for key in request.tiles:
+            if self._done.get(key, -1) > request.seen_batch:
+                continue
+            if chosen and key.step != chosen[0].step:
+                break
+            chosen.append(key)
+            if len(chosen) == count:
+                break
+        return tuple(chosen)
+
+    def _adapt_batch(self, tiles: int, seconds: float) -> None:
+        """Steer the batch towards `batch_target_ms`: up step by step, down in proportion.
+
+        Not from pixels per second: a call has a fixed cost, so that the speed seen with small
+        batches would keep them small.
+        """
+        target_s = self.config.batch_target_ms / 1e3
+        if seconds > 1.3 * target_s:
+            self._batch = max(_MIN_BATCH, self._batch * 0.75)
+        elif seconds < 0.8 * target_s and tiles >= int(self._batch):
+            self._batch = min(self._batch + 1, self.config.max_batch_tiles)
+
+    def _chunk_side(self) -> int:
+        """Side of the exact frame's chunks, pixels, so that one takes about `chunk_target_ms`."""
+        speed = self._pixels_per_s[False] or 2 * self._pixels_per_s[True]
+        fitting = speed * self.config.chunk_target_ms / 1e3
+        return next((s for s in _CHUNK_SIDES_PX if s * s <= 1.3 * fitting), _CHUNK_SIDES_PX[-1])
+
+    def _render_tiles(
+        self, space: ScaleSpace, request: RenderRequest, keys: tuple[TileKey, ...]
+    ) -> None:
+        from model.space import Window
+
+        grid = request.grid
+        side = grid.tile_px + 2 * APRON_PX
+        level = grid.level(keys[0].step)
+        windows = [Window(grid.render_origin(k), level, side, side, request.seed) for k in keys]
+        begin = time.perf_counter()
+        pixels = _to_rgba(space.render(windows))
+        seconds = time.perf_counter() - begin
+        measured = len(keys) * grid.tile_px**2 / max(seconds, 1e-6)
+        self._adapt_batch(len(keys), seconds)
+        if request.moving:
+            self._measure(True, measured)
+        self._batch_number += 1
+        for key in keys:
+            self._done.pop(key, None)
+            self._done[key] = self._batch_number
+        while len(self._done) > _REMEMBERED_TILES:
+            self._done.pop(next(iter(self._done)))
+        self._mailbox.put(
+            TileBatch(
+                scene=request.scene,
+                seed=request.seed,
+                number=self._batch_number,
+                keys=keys,
+                pixels=pixels,
+                issued_at=request.issued_at,
+                pixels_per_s=self._pixels_per_s[True],
+            )
+        )
+
+    def _measure(self, moving: bool, pixels_per_s: float) -> None:
+        """Follow the speed: quickly down, so that a batch is never too long, slowly up."""
+        old = self._pixels_per_s[moving]
+        weight = 1.0 if old == 0 else 0.5 if pixels_per_s < old else 0.15
+        self._pixels_per_s[moving] = old + weight * (pixels_per_s - old)
+
+    def _render_chunk(self, space: ScaleSpace, request: RenderRequest) -> None:
+        """Render the next piece of the exact frame; deliver the frame when it is whole."""
+        assert request.exact is not None
+        if self._exact is None or self._exact.view != request.exact:
+            self._exact = _ExactJob(
+                request.exact, space.patch_size, request.seed, self._chunk_side()
+            )
+        job = self._exact
+        begin = time.perf_counter()
+        budget_s = self.config.chunk_target_ms / 1e3
+        pixels = self._render_some(job, space)
+        seconds = time.perf_counter() - begin
+        if pixels >= _CHUNK_SIDES_PX[-1] ** 2:
+            self._measure(False, pixels / max(seconds, 1e-6))
+        # A fast device renders several chunks between two looks at the slot.
+        while not job.is_whole and time.perf_counter() - begin + seconds < budget_s:
+            self._render_some(job, space)
+        if job.is_whole:
+            self._batch_number += 1
+            self._exact, self._exact_done = None, (job.view, self._batch_number)
+            job.pixels.flags.writeable = False
+            self._mailbox.put(
+                ExactFrame(
+                    scene=request.scene,
+                    seed=request.seed,
+                    view=job.view,
+                    pixels=job.pixels,
+                    number=self._batch_number,
+                    issued_at=request.issued_at,
+                    render_s=time.perf_counter() - job.begun_at,
+                )
+            )
+
+    # Stills.
+
+    def _do_still(self, request: StillRequest) -> None:
+        space = self._space
+        if space is None or request.scene != space.identity:
+            raise RuntimeError("the scene of this still was closed; open it and save again.")
+        self._mailbox.put(Progress(f"Rendering {Path(request.file).name} ..."))
+        job = _ExactJob(request.exact, space.patch_size, request.seed, self._chunk_side())
+        while not job.is_whole and not self._stopping:
+            self._render_some(job, space)
+        if job.is_whole:
+            view = {**request.view, "seed": request.seed, "identity": request.scene}
+            write_still(Path(request.file), job.pixels[..., :3].copy(), view)
+            self._mailbox.put(StillSaved(request.file))
+
+    def _render_some(self, job: _ExactJob, space: ScaleSpace) -> int:
+        """Render one chunk on every core (on a GPU just one); returns the number of pixels.
+
+        Chunks side by side, each on one torch thread, and not one chunk on all: changing torch's
+        number of threads between moving and resting costs more than several chunks.
+        """
+        if self._pool is None:
+            return job.render_next(space)
+        count = min(self._cores, job.left)
+        return sum(self._pool.map(lambda _: job.render_next(space), range(count)))
+
+    def _prepare_cores(self, space: ScaleSpace) -> None:
+        """One torch thread here, which leaves the rest to the display; helpers for stillness."""
+        torch = sys.modules.get("torch")
+        if torch is None:
+            return
+        torch.set_num_threads(1)
+        if self._pool is None and str(getattr(space, "device", "cpu")) == "cpu":
+            self._cores = os.cpu_count() or 1
+            self._pool = ThreadPoolExecutor(
+                self._cores, "inference-helper", initializer=torch.set_num_threads, initargs=(1,)
+            )
+
+
+class _Cancelled(Exception):
+    """Opening was given up: the app closes, or something else is to be opened."""
+
+
+class _ExactJob:
+    """A frame that is rendered chunk by chunk, so that a new wish can interrupt it."""
+
+    def __init__(self, view: ExactView, patch_size: int, seed: int, side: int) -> None:
+        import numpy as np
+
+        from model.rendering import cut_into_tiles
+        from model.space import Window
+
+        width, height = view.size
+        self.view = view
+        self.begun_at = time.perf_counter()
+        self.pixels = np.empty((height, width, 4), np.uint8)
+        window = Window(view.origin_xy, view.level, height, width, seed)
+        self._chunks = deque(cut_into_tiles(window, patch_size, side))
+
+    @property
+    def left(self) -> int:
+        """Chunks that nobody has taken yet."""
+        return len(self._chunks)
+
+    @property
+    def is_whole(self) -> bool:
+        """Nothing is missing."""
+        return not self._chunks
+
+    def render_next(self, space: ScaleSpace) -> int:
+        """Render one chunk; returns its number of pixels."""
+        chunk = self._chunks.popleft()
+        chunk.paste(_to_rgba(space.render([chunk.window]))[0], self.pixels)
+        return chunk.window.width * chunk.window.height
+
+
+def _to_rgba(img: Any) -> Any:
+    """Display bytes: float [N, 3, H, W] in [-1, 1] to read-only uint8 RGBA [N, H, W, 4]."""
+    import numpy as np
+    import torch
+
+    from model.space import to_uint8
+
+    with torch.inference_mode():
+        rgb = to_uint8(img).cpu().numpy()
+    rgba = np.empty((*rgb.shape[:3], 4), np.uint8)
+    rgba[..., :3] = rgb
+    rgba[..., 3] = 255
+    rgba.flags.writeable = False
+    return rgba
+
+
+def _render_root(space: ScaleSpace) -> Any:
+    """The whole field at a low level, about `_ROOT_PX` pixels: uint8 [H, W, 4], RGBA."""
+    from model.space import Window
+
+    width, height = space.field_size
+    low, high = space.level_range
+    wanted = level_of_density(math.sqrt(_ROOT_PX / (width * height)), space.patch_size)
+    level = min(max(wanted, low), high)
+    d = density(level, space.patch_size)
+    size = math.ceil(width * d), math.ceil(height * d)
+    if size[0] * size[1] > 64 * _ROOT_PX:
+        raise ValueError(
+            f"the lowest level of a scene must hold few pixels, got {size[0]} x {size[1]} at level "
+            f"{level:g}; extend level_range downwards."
+        )
+    return _to_rgba(space.render([Window((-width / 2, -height / 2), level, size[1], size[0])]))[0]
+
+
+def _lower_priority(niceness: int) -> None:
+    """Give way to the display: on Linux threads have a niceness of their own, and pools inherit."""
+    if niceness <= 0 or not sys.platform.startswith("linux"):
+        return
+    try:
+        own = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, own, os.getpriority(os.PRIO_PROCESS, own) + niceness)
+    except OSError as error:
+        log.debug("The inference thread keeps its priority (%s).", error)

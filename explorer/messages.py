@@ -1,0 +1,163 @@
+"""What crosses between the window and the inference thread: frozen values, errors among them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from explorer.tile_grid import TileGrid, TileKey
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class SceneInfo:
+    """What the window must know of an opened scale space."""
+
+    identity: str
+    """Names the content: equal identities render equal pixels."""
+    name: str
+    """For the title bar."""
+    path: str
+    patch_size: int
+    """Pixels."""
+    field_size: tuple[float, float]
+    """Width and height, field units."""
+    level_range: tuple[float, float]
+    """Octaves."""
+    device: str
+    """Where it renders: 'cpu', 'cuda'."""
+
+
+@dataclass(frozen=True)
+class ExactView:
+    """A viewport's pixels, at exactly its own level and offset."""
+
+    origin_xy: tuple[float, float]
+    """Top left corner, field units, on the lattice that windows snap to."""
+    level: float
+    """Octaves."""
+    size: tuple[int, int]
+    """Width and height, pixels."""
+
+
+@dataclass(frozen=True)
+class RenderRequest:
+    """What the window needs now, the most valuable first. The newest replaces all before it."""
+
+    scene: str
+    """`SceneInfo.identity` that it is meant for."""
+    grid: TileGrid
+    seed: int = 0
+    """Names the latent."""
+    tiles: tuple[TileKey, ...] = ()
+    """Missing tiles, the most valuable first."""
+    exact: ExactView | None = None
+    """The exact frame; rendered before any tile."""
+    moving: bool = False
+    """The view moves: short batches, one core."""
+    seen_batch: int = 0
+    """The newest batch that the window had received when it asked."""
+    issued_at: float = 0.0
+    """Time of the camera that it is made for, s (perf_counter)."""
+
+
+@dataclass(frozen=True)
+class OpenRequest:
+    """Open a scale space; the present one stays until the new one is ready."""
+
+    path: str
+    device: str = "auto"
+    precision: str = "auto"
+
+
+@dataclass(frozen=True)
+class StillRequest:
+    """Render a view and save it as an image."""
+
+    scene: str
+    exact: ExactView
+    file: str
+    seed: int = 0
+    view: dict[str, Any] = field(default_factory=dict)
+    """Centre and level, written into a PNG; see `explorer.stills`."""
+
+
+@dataclass(frozen=True)
+class TileBatch:
+    """Rendered tiles of one step."""
+
+    scene: str
+    seed: int
+    number: int
+    """Rises by one with every batch of the thread."""
+    keys: tuple[TileKey, ...]
+    pixels: Pixels
+    """uint8 [N, tile_px + 2, tile_px + 2, 4], RGBA; not writable."""
+    issued_at: float
+    """`RenderRequest.issued_at` of the request that it answers."""
+    pixels_per_s: float
+    """Measured speed while moving, pixels per second."""
+
+
+@dataclass(frozen=True)
+class ExactFrame:
+    """The exact frame, whole."""
+
+    scene: str
+    seed: int
+    view: ExactView
+    pixels: Pixels
+    """uint8 [H, W, 4], RGBA; not writable."""
+    number: int
+    """Of the thread's batches; the frame counts as one."""
+    issued_at: float
+    """`RenderRequest.issued_at` of the request that it answers."""
+    render_s: float
+    """From its first chunk to its last, s."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A scale space is ready."""
+
+    info: SceneInfo
+    root: Pixels
+    """The whole field, small: uint8 [H, W, 4], RGBA; it lies below everything."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Something that takes long goes on."""
+
+    text: str
+    fraction: float | None = None
+    """0 to 1, or None where it is not known."""
+
+
+@dataclass(frozen=True)
+class StillSaved:
+    """A still lies on the disk."""
+
+    file: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Something did not work; the app goes on."""
+
+    title: str
+    """What did not work, in a few words."""
+    text: str
+    """What must hold, what came, what to do."""
+    details: str = ""
+    """For the log and 'copy details'."""
+    fatal_to_scene: bool = False
+    """The scene cannot be rendered any more; nothing of it is asked for again."""
+
+
+Result = TileBatch | ExactFrame | Opened | Progress | StillSaved | Failure

@@ -1,0 +1,28 @@
+"""Where the files that ship with the app are: the painting, the icon."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+PAINTING = Path("checkpoints", "starry-night.safetensors")
+ICON = Path("assets", "icon.svg")
+_ROOTS = (
+    Path(__file__).resolve().parent.parent,  # a clone, or an editable install
+    Path(sys.prefix, "share", "scalespace-explorer"),  # an installed wheel
+)
+
+
+def shipped(file: Path) -> Path:
+    """The path of a file that ships.
+
+    Raises:
+        FileNotFoundError: It is in neither place.
+    """
+    for root in _ROOTS:
+        if (root / file).is_file():
+            return root / file
+    raise FileNotFoundError(
+        f"{_ROOTS[0] / file} is missing, though it ships with the app; clone the repository "
+        "again, or name a checkpoint, an image or a folder."
+    )

@@ -1,0 +1,65 @@
+"""Stills as files: the same for the app and the command line. Every PNG carries its view."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+STILL_FORMATS = {
+    ".png": "PNG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WEBP",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+}
+"""Endings and Pillow's names of them."""
+VIEW_KEY = "scalespace"
+"""Text field of a PNG: a JSON object with centre, level, seed and identity of the scene."""
+
+
+def write_still(out: Path, image: np.ndarray, view: Mapping[str, Any]) -> None:
+    """Write uint8 [H, W, 3] under a temporary name and move it into place.
+
+    Args:
+        out: File whose ending, one of `STILL_FORMATS`, names the format.
+        image: The picture.
+        view: Where it was taken; stored in a PNG's text, so that the picture reopens its place.
+
+    Raises:
+        OSError: It cannot be written; nothing is left of it.
+    """
+    from PIL import Image, PngImagePlugin
+
+    kind = STILL_FORMATS[out.suffix.lower()]
+    options: dict[str, Any] = {}
+    if kind == "PNG":
+        info = PngImagePlugin.PngInfo()
+        info.add_itxt(VIEW_KEY, json.dumps(dict(view)))
+        options = {"pnginfo": info, "compress_level": 4}
+    elif kind == "JPEG":
+        options = {"quality": 95, "subsampling": 0}
+    elif kind == "WEBP":
+        options = {"lossless": True}
+    temp = out.with_name(f".{out.stem}.{os.getpid()}.part{out.suffix}")
+    try:
+        with temp.open("wb") as file:
+            Image.fromarray(image).save(file, kind, **options)
+            file.flush()
+            os.fsync(file.fileno())
+        temp.replace(out)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(
+            error.errno, f"{out} cannot be written: {reason}; write to another disk or folder."
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temp.unlink(missing_ok=True)

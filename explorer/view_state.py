@@ -1,0 +1,500 @@
+"""Target camera and displayed camera: plain numbers, no Qt, no torch, no clock.
+
+Input moves the *target*; `ViewState.advance` moves the *displayed* camera towards it, once per
+frame. Both are stored relative to one *anchor*: the field point A that lies at the screen point p.
+A camera is then A, p and log2 zoom, and its centre follows from them: centre = A - p / density. So
+while a zoom is eased, the anchored point cannot leave its place under the cursor, whatever the
+frame rate, and notches in and out return the same view to rounding, because log2 zoom is only ever
+added to.
+
+Screen points are device pixels from the viewport's top left corner.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from explorer.camera import Camera, View, camera_at_level, camera_level, fit_camera
+from explorer.config import CameraConfig
+
+__all__ = ["Camera", "Flight", "View", "ViewState", "camera_at_level", "camera_level", "fit_camera"]
+
+_SETTLED_OCTAVES = 1e-4
+_SETTLED_PX = 0.02
+
+
+@dataclass
+class _Anchor:
+    """The field point that stays at one screen point; displayed (`ax`, `ay`) and where it goes."""
+
+    px: float = 0.0
+    """Screen point, device pixels from the viewport's centre."""
+    py: float = 0.0
+    ax: float = 0.0
+    """Field point at (px, py) in the displayed camera."""
+    ay: float = 0.0
+    target_ax: float = 0.0
+    """Field point at (px, py) in the target camera; differs while a pan is eased."""
+    target_ay: float = 0.0
+
+
+@dataclass
+class _Drag:
+    """A drag under way, or the fling that follows it."""
+
+    samples: deque[tuple[float, float, float]] = field(default_factory=lambda: deque(maxlen=64))
+    """Time, x, y of the last pointer moves."""
+    active: bool = False
+    velocity: tuple[float, float] = (0.0, 0.0)
+    """Of the fling, device pixels per second."""
+
+
+class Flight(Protocol):
+    """Anything that gives a camera for a time: a flight to a place, or a recorded path."""
+
+    @property
+    def duration_s(self) -> float:
+        """How long it takes, s."""
+        ...
+
+    def at(self, time_s: float) -> Camera:
+        """The camera `time_s` after take-off."""
+        ...
+
+
+class ViewState:
+    """The two cameras, and everything that a hand can do to them. Not thread-safe; GUI thread."""
+
+    def __init__(
+        self,
+        field_size: tuple[float, float] = (1.0, 1.0),
+        max_level: float = 8.0,
+        patch_size: int = 64,
+        size: tuple[int, int] = (1024, 768),
+        config: CameraConfig | None = None,
+    ) -> None:
+        """Start with the whole field in view.
+
+        Args:
+            field_size: Width and height of the scene, field units.
+            max_level: Deepest level that a view may ask for, octaves.
+            patch_size: Pixels; fixes what level 0 means.
+            size: Width and height of the viewport, device pixels.
+            config: How the camera answers.
+        """
+        self.config = config or CameraConfig()
+        self.field_size = field_size
+        self.max_level = max_level
+        self.patch_size = patch_size
+        self.size = size
+        self.last_input_at = -math.inf
+        self._anchor = _Anchor()
+        self._drag = _Drag()
+        self._held: dict[str, float] = {}
+        self._excess = 0.0
+        self._excess_at = -math.inf
+        self._pointer: tuple[float, float] | None = None
+        self._flight: Flight | None = None
+        self._flight_time = 0.0
+        self._flight_speed = 1.0
+        self._zoom = self._target_zoom = 0.0
+        self.jump_to(fit_camera(field_size, size))
+
+    # What others read.
+
+    @property
+    def displayed(self) -> Camera:
+        """The camera of this frame."""
+        a = self._anchor
+        return self._camera(a.ax, a.ay, self._zoom)
+
+    @property
+    def target(self) -> Camera:
+        """Where the displayed camera will come to rest, or is a moment later on a flight."""
+        if self._flight is not None:
+            ahead = self._flight_time + 0.25 * self._flight_speed
+            return self._limited(self._flight.at(min(ahead, self._flight.duration_s)))
+        a = self._anchor
+        camera = self._camera(a.target_ax, a.target_ay, self._target_zoom)
+        vx, vy = self._drag.velocity
+        speed = math.hypot(vx, vy)
+        if speed == 0:
+            return camera
+        # A fling glides speed / (2 deceleration) seconds' worth of its present velocity.
+        glide_s = speed / (2 * self.config.fling_deceleration_px_s2)
+        d = min(self.size) * 2.0**self._target_zoom
+        landing = replace(camera, cx=camera.cx - vx * glide_s / d, cy=camera.cy - vy * glide_s / d)
+        return self._clamped(landing, camera)
+
+    @property
+    def view(self) -> View:
+        """The displayed camera on the viewport."""
+        return View(self.displayed, self.size)
+
+    @property
+    def target_view(self) -> View:
+        """The target camera on the viewport."""
+        return View(self.target, self.size)
+
+    @property
+    def zoom_limits(self) -> tuple[float, float]:
+        """Lowest and highest log2 zoom."""
+        fit = fit_camera(self.field_size, self.size).log2_zoom
+        deepest = self.max_level + math.log2(self.patch_size / min(self.size))
+        return fit - self.config.min_zoom_below_fit, max(deepest, fit)
+
+    @property
+    def is_flying(self) -> bool:
+        """A flight or a path moves the camera."""
+        return self._flight is not None
+
+    @property
+    def is_dragging(self) -> bool:
+        """A button holds the picture."""
+        return self._drag.active
+
+    @property
+    def rest_since(self) -> float | None:
+        """Since when nothing moves the target camera, s (-inf: ever since); None while it moves."""
+        if self._flight is not None or self._held or self._drag.velocity != (0.0, 0.0):
+            return None
+        return self.last_input_at
+
+    @property
+    def is_settled(self) -> bool:
+        """The displayed camera is the target, and nothing will move it but a new input."""
+        a = self._anchor
+        return (
+            self._flight is None
+            and self._zoom == self._target_zoom
+            and (a.ax, a.ay) == (a.target_ax, a.target_ay)
+            and self._drag.velocity == (0.0, 0.0)
+            and not self._held
+        )
+
+    # Zooming.
+
+    def wheel(self, notches: float, x: float, y: float, now: float) -> None:
+        """Zoom by `notches` (fractions count, positive is closer) about the screen point (x, y)."""
+        self._touch(now)
+        self._anchor_at(x, y)
+        self._zoom_target_by(notches * self.config.notch_octaves, now)
+
+    def scroll_zoom(self, pixels: float, x: float, y: float, now: float) -> None:
+        """Zoom by a trackpad's `pixels` about (x, y), tracking the fingers without easing."""
+        self._zoom_directly(pixels * self.config.trackpad_octaves_per_px, x, y, now)
+
+    def pinch(self, factor: float, x: float, y: float, now: float) -> None:
+        """Zoom by `factor` (> 0) about (x, y), tracking the fingers without easing."""
+        if factor > 0:
+            self._zoom_directly(math.log2(factor), x, y, now)
+
+    def double_click(self, x: float, y: float, now: float, closer: bool = True) -> None:
+        """Zoom by one step of `double_click_octaves` about (x, y)."""
+        self._touch(now)
+        self._anchor_at(x, y)
+        step = self.config.double_click_octaves
+        self._zoom_target_by(step if closer else -step, now)
+
+    # Panning.
+
+    def scroll_pan(self, dx: float, dy: float, now: float) -> None:
+        """Move the picture by a trackpad's (dx, dy) device pixels, without easing."""
+        self._touch(now)
+        self._move_picture(dx, dy)
+
+    def drag_start(self, x: float, y: float, now: float) -> None:
+        """Take hold of the field point under (x, y); stops a fling and a pan."""
+        self._touch(now)
+        self._anchor_at(x, y, snap_to_field=False)
+        a = self._anchor
+        a.target_ax, a.target_ay = a.ax, a.ay
+        self._drag = _Drag(active=True)
+        self._drag.samples.append((now, x, y))
+
+    def drag_move(self, x: float, y: float, now: float) -> None:
+        """Move the held point to (x, y), one to one."""
+        if not self._drag.active:
+            return
+        self.last_input_at = now
+        self._drag.samples.append((now, x, y))
+        a = self._anchor
+        dx, dy = x - self.size[0] / 2 - a.px, y - self.size[1] / 2 - a.py
+        self._move_picture(dx, dy)
+
+    def drag_end(self, now: float) -> None:
+        """Let go; a fast release flings."""
+        if not self._drag.active:
+            return
+        samples = [s for s in self._drag.samples if now - s[0] <= self.config.fling_window_s]
+        self._drag = _Drag()
+        self.last_input_at = now
+        if len(samples) < 2 or self.config.reduced_motion:
+            return
+        duration = max(now - samples[0][0], 1e-3)
+        vx = (samples[-1][1] - samples[0][1]) / duration
+        vy = (samples[-1][2] - samples[0][2]) / duration
+        speed = math.hypot(vx, vy)
+        if speed >= self.config.fling_min_px_s:
+            keep = min(1.0, self.config.fling_max_px_s / speed)
+            self._drag.velocity = (vx * keep, vy * keep)
+
+    # Keys.
+
+    def key_press(self, action: str, now: float) -> None:
+        """Begin 'left', 'right', 'up', 'down', 'in' or 'out': one step now, more while held."""
+        if action not in _KEY_DIRECTIONS:
+            raise ValueError(f"action must be one of {', '.join(_KEY_DIRECTIONS)}, got {action!r}.")
+        if action in self._held:
+            return
+        self._touch(now)
+        self._held[action] = now
+        c = self.config
+        self._key_step(action, c.key_pan_fraction, c.key_zoom_octaves, now)
+
+    def key_release(self, action: str, now: float) -> None:
+        """End what `key_press` began."""
+        if self._held.pop(action, None) is not None:
+            self.last_input_at = now
+
+    def release_all(self) -> None:
+        """Forget every held key and button: the window lost the keyboard."""
+        self._held.clear()
+        self._drag.active = False
+
+    def _key_step(self, action: str, pan: float, octaves: float, now: float) -> None:
+        x, y, zoom = _KEY_DIRECTIONS[action]
+        if zoom:
+            self._anchor_at(self.size[0] / 2, self.size[1] / 2)
+            self._zoom_target_by(zoom * octaves, now)
+            self._forget_excess()
+            return
+        step = pan * 2.0**-self._target_zoom
+        a = self._anchor
+        before = self._camera(a.target_ax, a.target_ay, self._target_zoom)
+        wanted = replace(before, cx=before.cx + x * step, cy=before.cy + y * step)
+        kept = self._clamped(wanted, before)
+        a.target_ax += x * step + kept.cx - wanted.cx
+        a.target_ay += y * step + kept.cy - wanted.cy
+
+    # Going places.
+
+    def jump_to(self, camera: Camera) -> None:
+        """Show `camera` (within the limits) at once."""
+        self._stop()
+        camera = self._limited(camera)
+        self._anchor = _Anchor(0.0, 0.0, camera.cx, camera.cy, camera.cx, camera.cy)
+        self._pointer = None
+        self._zoom = self._target_zoom = camera.log2_zoom
+        self._excess = 0.0
+
+    def fly(self, flight: Flight, now: float, speed: float = 1.0) -> None:
+        """Let `flight` move the camera, until it ends or a hand takes over."""
+        self._touch(now)
+        if self.config.reduced_motion:
+            self.jump_to(flight.at(flight.duration_s))
+            return
+        self._flight, self._flight_time, self._flight_speed = flight, 0.0, speed
+
+    def stop_flight(self) -> None:
+        """End a flight where it is."""
+        if self._flight is not None:
+            self.jump_to(self.displayed)
+
+    def resize(self, size: tuple[int, int]) -> None:
+        """The viewport has `size` (width, height in device pixels) now."""
+        if size == self.size or min(size) < 1:
+            return
+        was_fit = self._is_fit(self.target) and self._flight is None
+        centre = self.displayed
+        self.size = size
+        if self._flight is not None:
+            return
+        self.jump_to(fit_camera(self.field_size, size) if was_fit else centre)
+
+    def set_scene(self, field_size: tuple[float, float], max_level: float, patch_size: int) -> None:
+        """Fly through another scene from now on, beginning with the whole of it."""
+        self.field_size, self.max_level, self.patch_size = field_size, max_level, patch_size
+        self.jump_to(fit_camera(field_size, self.size))
+
+    # Time.
+
+    def advance(self, dt: float, now: float) -> None:
+        """Move the displayed camera by `dt` seconds (clamped to `max_dt_s`)."""
+        dt = min(max(dt, 0.0), self.config.max_dt_s)
+        if self._flight is not None:
+            self._advance_flight(dt, now)
+            return
+        if now - self._excess_at > self.config.excess_memory_s:
+            self._forget_excess()
+        self._advance_keys(dt, now)
+        self._advance_fling(dt, now)
+        a = self._anchor
+        keep = 0.0 if self.config.reduced_motion else math.exp(-dt / self.config.ease_tau_s)
+        self._zoom = self._target_zoom + (self._zoom - self._target_zoom) * keep
+        a.ax = a.target_ax + (a.ax - a.target_ax) * keep
+        a.ay = a.target_ay + (a.ay - a.target_ay) * keep
+        if abs(self._zoom - self._target_zoom) < _SETTLED_OCTAVES:
+            self._zoom = self._target_zoom
+        left_px = math.hypot(a.ax - a.target_ax, a.ay - a.target_ay)
+        if left_px * min(self.size) * 2.0**self._zoom < _SETTLED_PX:
+            a.ax, a.ay = a.target_ax, a.target_ay
+
+    def remaining(self) -> tuple[float, float]:
+        """How far displayed and target camera are apart: (octaves, device pixels)."""
+        shown, aim = self.displayed, self.target
+        d = min(self.size) * 2.0**shown.log2_zoom
+        pixels = math.hypot(shown.cx - aim.cx, shown.cy - aim.cy) * d
+        return abs(shown.log2_zoom - aim.log2_zoom), pixels
+
+    def _advance_flight(self, dt: float, now: float) -> None:
+        flight = self._flight
+        assert flight is not None
+        self._flight_time += dt * self._flight_speed
+        ended = self._flight_time >= flight.duration_s
+        camera = flight.at(min(self._flight_time, flight.duration_s))
+        if ended:
+            self.jump_to(camera)
+            self.last_input_at = now
+            return
+        a = self._anchor
+        a.px = a.py = 0.0
+        self._pointer = None
+        camera = self._limited(camera)
+        a.ax, a.ay, self._zoom = camera.cx, camera.cy, camera.log2_zoom
+        a.target_ax, a.target_ay, self._target_zoom = a.ax, a.ay, self._zoom
+
+    def _advance_keys(self, dt: float, now: float) -> None:
+        for action, since in list(self._held.items()):
+            if now - since > self.config.key_hold_delay_s:
+                self.last_input_at = now
+                c = self.config
+                self._key_step(action, c.key_pan_rate * dt, c.key_zoom_rate * dt, now)
+
+    def _advance_fling(self, dt: float, now: float) -> None:
+        vx, vy = self._drag.velocity
+        speed = math.hypot(vx, vy)
+        if speed == 0:
+            return
+        slower = max(0.0, speed - self.config.fling_deceleration_px_s2 * dt)
+        travel = (speed**2 - slower**2) / (2 * self.config.fling_deceleration_px_s2) / speed
+        self._move_picture(vx * travel, vy * travel)
+        self._drag.velocity = (vx * slower / speed, vy * slower / speed)
+        self.last_input_at = now
+
+    # Small arithmetic.
+
+    def _camera(self, ax: float, ay: float, zoom: float) -> Camera:
+        """The camera that shows the field point (ax, ay) at the anchor's screen point."""
+        d = min(self.size) * 2.0**zoom
+        return Camera(ax - self._anchor.px / d, ay - self._anchor.py / d, zoom)
+
+    def _touch(self, now: float) -> None:
+        """A hand acts: whatever moved by itself stops."""
+        if self._flight is not None:
+            self.jump_to(self.displayed)
+        self._drag.velocity = (0.0, 0.0)
+        self.last_input_at = now
+
+    def _stop(self) -> None:
+        self._flight = None
+        self._drag = _Drag()
+
+    def _anchor_at(self, x: float, y: float, snap_to_field: bool = True) -> None:
+        """Anchor the field point that the displayed camera shows at the screen point (x, y).
+
+        The same point again keeps the anchor, so that many notches add up exactly. Beside the
+        picture the nearest point of the picture is anchored: one zooms into it, not into the wall.
+        """
+        if self._pointer == (x, y):
+            return
+        self._forget_excess()
+        view = self.view
+        ax, ay = view.to_field(x, y)
+        if snap_to_field:
+            half_w, half_h = self.field_size[0] / 2, self.field_size[1] / 2
+            ax, ay = _clamp(ax, -half_w, half_w), _clamp(ay, -half_h, half_h)
+        sx, sy = view.to_screen(ax, ay)
+        old = self._anchor
+        pan_x, pan_y = old.target_ax - old.ax, old.target_ay - old.ay
+        px, py = sx - self.size[0] / 2, sy - self.size[1] / 2
+        self._anchor = _Anchor(px, py, ax, ay, ax + pan_x, ay + pan_y)
+        self._pointer = (x, y)
+
+    def _zoom_target_by(self, octaves: float, now: float) -> None:
+        """Add to the target's log2 zoom; what a limit cuts off is remembered as excess."""
+        low, high = self.zoom_limits
+        wanted = self._target_zoom + self._excess + octaves
+        self._target_zoom = _clamp(wanted, low, high)
+        self._excess = wanted - self._target_zoom
+        self._excess_at = now
+
+    def _forget_excess(self) -> None:
+        """Keep the part of the excess below one notch: the way back stays on the same ladder."""
+        self._excess = math.fmod(self._excess, self.config.notch_octaves)
+
+    def _zoom_directly(self, octaves: float, x: float, y: float, now: float) -> None:
+        self._touch(now)
+        self._anchor_at(x, y)
+        before = self._target_zoom
+        self._zoom_target_by(octaves, now)
+        self._forget_excess()
+        low, high = self.zoom_limits
+        self._zoom = _clamp(self._zoom + self._target_zoom - before, low, high)
+
+    def _move_picture(self, dx: float, dy: float) -> None:
+        """Move the anchor's screen point by (dx, dy) pixels, as far as the limits allow."""
+        a = self._anchor
+        before = self.displayed
+        d = min(self.size) * 2.0**self._zoom
+        wanted = replace(before, cx=before.cx - dx / d, cy=before.cy - dy / d)
+        kept = self._clamped(wanted, before)
+        self._pointer = None
+        a.px += (before.cx - kept.cx) * d
+        a.py += (before.cy - kept.cy) * d
+
+    def _clamped(self, camera: Camera, allowed: Camera | None = None) -> Camera:
+        """`camera` moved so that part of the viewport stays on the picture.
+
+        `allowed` is a camera that may be beyond already (a zoom about a corner took it there); one
+        is not pulled back from it, but goes no further.
+        """
+        d = min(self.size) * 2.0**camera.log2_zoom
+        inside = 0.5 - self.config.visible_fraction
+        reach_x = self.field_size[0] / 2 + inside * self.size[0] / d
+        reach_y = self.field_size[1] / 2 + inside * self.size[1] / d
+        if allowed is not None:
+            reach_x = max(reach_x, abs(allowed.cx))
+            reach_y = max(reach_y, abs(allowed.cy))
+        return replace(
+            camera,
+            cx=_clamp(camera.cx, -reach_x, reach_x),
+            cy=_clamp(camera.cy, -reach_y, reach_y),
+        )
+
+    def _limited(self, camera: Camera) -> Camera:
+        """`camera` within all limits."""
+        low, high = self.zoom_limits
+        return self._clamped(replace(camera, log2_zoom=_clamp(camera.log2_zoom, low, high)))
+
+    def _is_fit(self, camera: Camera) -> bool:
+        fit = fit_camera(self.field_size, self.size)
+        off = (camera.log2_zoom - fit.log2_zoom, camera.cx - fit.cx, camera.cy - fit.cy)
+        return max(abs(v) for v in off) < 1e-6
+
+
+_KEY_DIRECTIONS = {
+    "left": (-1, 0, 0),
+    "right": (1, 0, 0),
+    "up": (0, -1, 0),
+    "down": (0, 1, 0),
+    "in": (0, 0, 1),
+    "out": (0, 0, -1),
+}
+
+
+def _clamp(value: float, low: float, high: float) -> float:
+    return min(max(value, low), high)

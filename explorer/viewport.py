@@ -1,0 +1,499 @@
+"""The OpenGL viewport: events go to the view state, frames come from the compositor.
+
+Every painted frame does the same few things: take what the inference thread has delivered, advance
+the displayed camera, put the newest wish into the thread's slot, upload some tiles, draw. Nothing
+waits. When nothing changes, nothing is painted. GUI thread only.
+
+For benchmarks: `play_path`, `meter`, `is_exact`, `first_frame_at`, `first_fresh_at`, and the
+signals `frame_painted`, `fresh_shown`, `exact_shown`, `path_finished`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+import moderngl
+from PySide6.QtCore import QEvent, QPointF, Qt, QTimer, Signal
+from PySide6.QtGui import QKeyEvent, QMouseEvent, QNativeGestureEvent, QWheelEvent
+from PySide6.QtOpenGLWidgets import QOpenGLWidget
+from PySide6.QtWidgets import QWidget
+
+from explorer import gestures
+from explorer.camera_path import CameraPath, flight
+from explorer.compositor import Compositor
+from explorer.config import AppConfig
+from explorer.inference_thread import InferenceThread
+from explorer.messages import (
+    ExactFrame,
+    ExactView,
+    Failure,
+    Opened,
+    Result,
+    SceneInfo,
+    TileBatch,
+)
+from explorer.meter import FrameMeter
+from explorer.tile_grid import TileGrid, TileKey
+from explorer.tile_stream import TileStream, exact_view
+from explorer.view_state import Camera, View, ViewState, fit_camera
+
+if TYPE_CHECKING:
+    from explorer.messages import Pixels
+
+log = logging.getLogger(__name__)
+_INPUT_TO_FRAME_S = 0.1
+
+
+class Viewport(QOpenGLWidget):
+    """Shows the scene, and lets a hand move through it."""
+
+    frame_painted = Signal()
+    """After every painted frame."""
+    fresh_shown = Signal(int)
+    """A batch of this many newly rendered tiles was painted for the first time."""
+    exact_shown = Signal(float)
+    """The exact frame is fully shown; seconds since the view came to rest."""
+    path_finished = Signal()
+    """A path or a flight has ended, or a hand took over."""
+    scene_opened = Signal(object)
+    """A `SceneInfo`: its pixels come now."""
+    message_received = Signal(object)
+    """A `Failure`, `Progress` or `StillSaved` from the inference thread."""
+    gl_failed = Signal(str)
+    """Drawing is not possible; the reason in one line."""
+
+    def __init__(
+        self,
+        inference: InferenceThread,
+        config: AppConfig | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.config = config or AppConfig()
+        self.inference = inference
+        self.view_state = ViewState(config=self.config.camera)
+        self.stream = TileStream(self.config.streaming)
+        self.meter = FrameMeter()
+        self.scene: SceneInfo | None = None
+        self.first_frame_at: float | None = None
+        """time.time() of the first painted frame that showed the picture."""
+        self.first_fresh_at: float | None = None
+        """time.time() of the first painted frame that showed rendered tiles."""
+        self._ctx: moderngl.Context | None = None
+        self._compositor: Compositor | None = None
+        self._grid: TileGrid | None = None
+        self._preview: Pixels | None = None
+        self._exact: ExactFrame | None = None
+        self._exact_wanted: ExactView | None = None
+        self._exact_announced = False
+        self._fresh: dict[TileKey, None] = {}
+        self._sent: tuple[object, ...] | None = None
+        self._last_frame = time.perf_counter()
+        self._batches: list[tuple[float, tuple[TileKey, ...]]] = []
+        self._absent: dict[TileKey, None] = {}
+        self._frames_to_refresh = 0
+        self._refreshed_view: View | None = None
+        self._sent_at = -1.0
+        self._opened_at = self._jumped_at = self._last_frame
+        self._target_seen: View | None = None
+        self._broken = False
+        self._halted = False
+        self._was_flying = False
+        self._next_frame_due = 0.0
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
+        self._timer.timeout.connect(self.update)
+        self._settle_timer = QTimer(self)
+        self._settle_timer.setSingleShot(True)
+        self._settle_timer.timeout.connect(self.wake)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setMouseTracking(True)
+        self.setMinimumSize(160, 120)
+        self.setCursor(Qt.CursorShape.OpenHandCursor)
+        self.frameSwapped.connect(self._on_swapped)
+
+    # What others call.
+
+    @property
+    def is_exact(self) -> bool:
+        """The exact frame of the present view is fully shown."""
+        here = self.view_state.target_view == self._target_seen
+        return self._exact_announced and here and self.view_state.is_settled
+
+    @property
+    def is_moving(self) -> bool:
+        """The displayed camera is not at rest."""
+        return not self.view_state.is_settled or self.view_state.is_dragging
+
+    def set_preview(
+        self, pixels: Pixels, field_size: tuple[float, float], max_level: float, patch_size: int
+    ) -> None:
+        """Show a small picture of the whole field until there is something better.
+
+        Args:
+            pixels: uint8 [H, W, 4], RGBA.
+            field_size: Width and height of the scene, field units.
+            max_level: Deepest level that the scene will have, octaves.
+            patch_size: Pixels.
+        """
+        self._preview = pixels
+        self._grid = self._make_grid(patch_size, field_size, (0.0, max_level))
+        self.scene = None
+        self.view_state.set_scene(field_size, max_level, patch_size)
+        self._forget_content()
+        self.wake()
+
+    def receive(self) -> None:
+        """The inference thread has something: paint a frame, which takes it."""
+        if self.isVisible() and self._compositor is not None:
+            self.wake()
+        else:
+            self._take_results(time.perf_counter())
+
+    def wake(self) -> None:
+        """Paint a frame soon, no earlier than the display's rhythm allows."""
+        if self._broken or self._timer.isActive():
+            return
+        wait_s = self._next_frame_due - time.perf_counter()
+        if wait_s > 0.0005:
+            self._timer.start(max(1, round(wait_s * 1000)))
+        else:
+            self.update()
+
+    def fly_to(self, camera: Camera) -> None:
+        """Fly to `camera` on van Wijk and Nuij's path."""
+        c = self.config.camera
+        here = self.view_state.displayed
+        self.play_path(flight(here, camera, speed=c.fly_speed, max_s=c.fly_max_s))
+
+    def play_path(self, path: CameraPath, *, speed: float = 1.0) -> None:
+        """Let `path` move the camera, `speed` times as fast as it says."""
+        self.view_state.fly(path, time.perf_counter(), speed)
+        self.wake()
+
+    def stop_path(self) -> None:
+        """End a path where it is."""
+        self.view_state.stop_flight()
+        self.wake()
+
+    def go_home(self) -> None:
+        """Fly back to the whole picture."""
+        self.fly_to(fit_camera(self.view_state.field_size, self.view_state.size))
+
+    def current_exact(self) -> ExactView | None:
+        """The window of the present target view, for a still."""
+        return exact_view(self.view_state.target_view, self._grid) if self._grid else None
+
+    def release_gl(self) -> None:
+        """Free the GPU's memory; before the window closes."""
+        self._broken = True
+        self._timer.stop()
+        self._settle_timer.stop()
+        self._drop_context()
+
+    # OpenGL.
+
+    def initializeGL(self) -> None:
+        """A new context: build everything again from what the CPU side holds."""
+        try:
+            self._ctx = moderngl.create_context()
+            self._compositor = Compositor(
+                self._ctx, self.config.viewport, self.config.streaming.tile_px
+            )
+            self.context().aboutToBeDestroyed.connect(self._drop_context)
+            if self._preview is not None:
+                self._compositor.set_preview(self._preview)
+            if self._exact is not None:
+                self._compositor.set_exact(self._exact, 0.0, fade=False)
+        except Exception as error:  # noqa: BLE001  # any driver's failure ends drawing, not the app
+            self._fail(error)
+
+    def paintGL(self) -> None:
+        """One frame. An exception here would surface in whoever asked for the repaint."""
+        if self._broken or self._ctx is None or self._compositor is None:
+            return
+        try:
+            self._paint(self._ctx, self._compositor)
+        except Exception as error:  # noqa: BLE001  # the boundary of Qt's paint call
+            self._fail(error)
+
+    def _paint(self, ctx: moderngl.Context, compositor: Compositor) -> None:
+        now = time.perf_counter()
+        fbo = ctx.detect_framebuffer(self.defaultFramebufferObject())
+        self.view_state.resize(fbo.size)
+        self._take_results(now)
+        self.view_state.advance(now - self._last_frame, now)
+        self._last_frame = now
+        v = self.config.viewport
+        period_s = v.frame_period_s if self.is_moving else v.rest_frame_period_s
+        self._next_frame_due = max(self._next_frame_due + period_s, now + 0.5 * period_s)
+        self._send_request(now)
+        shown = self._upload(compositor, now)
+        compositor.draw(fbo, self.view_state.view, self._grid, now, moving=self.is_moving)
+        self._count(compositor, shown, now)
+
+    def _fail(self, error: Exception) -> None:
+        """Report once and stop painting."""
+        log.error("The viewport cannot draw.", exc_info=error)
+        self._broken = True
+        self.gl_failed.emit(str(error) or type(error).__name__)
+
+    def _drop_context(self) -> None:
+        if self._compositor is None:
+            return
+        self.makeCurrent()
+        self._compositor.release()
+        self._compositor = self._ctx = None
+        self.doneCurrent()
+
+    def _on_swapped(self) -> None:
+        """The frame is on its way to the screen: is there another to paint?"""
+        self.frame_painted.emit()
+        flying = self.view_state.is_flying
+        if self._was_flying and not flying:
+            self.path_finished.emit()
+        self._was_flying = flying
+        if self._needs_frame():
+            self.wake()
+        elif self._exact_wanted is None and self._grid is not None and self.scene is not None:
+            delay_ms = round(self.config.streaming.exact_delay_s * 1000) + 2
+            if self._exact is None or not self._exact_announced:
+                self._settle_timer.start(delay_ms)
+
+    def _needs_frame(self) -> bool:
+        compositor = self._compositor
+        if compositor is None:
+            return False
+        exact_fading = (
+            self._exact is not None
+            and not self._exact_announced
+            and (self._exact.view == self._exact_wanted)
+        )
+        return (
+            self.is_moving
+            or self.view_state.is_flying
+            or compositor.is_fading
+            or bool(self._absent)
+            or exact_fading
+        )
+
+    # Results and requests.
+
+    def _take_results(self, now: float) -> None:
+        for result in self.inference.take_results():
+            self._accept(result, now)
+
+    def _accept(self, result: Result, now: float) -> None:
+        if isinstance(result, TileBatch):
+            keys = self.stream.accept(result)
+            if keys and self._compositor is not None:
+                self._batches.append((result.issued_at, keys))
+                self._fresh.update(dict.fromkeys(keys))
+        elif isinstance(result, ExactFrame):
+            self.stream.seen_batch = max(self.stream.seen_batch, result.number)
+            # Stale where the view has moved on; the pixels would still be right, but never wanted.
+            if result.scene == self.stream.scene and result.view == self._exact_wanted:
+                self._exact = result
+                self._exact_announced = False
+                if self._compositor is not None:
+                    self._compositor.set_exact(result, now)
+        elif isinstance(result, Opened):
+            self._open_scene(result)
+        else:
+            if isinstance(result, Failure) and result.fatal_to_scene:
+                self._halted = True
+            self.message_received.emit(result)
+
+    def _open_scene(self, opened: Opened) -> None:
+        """Stream another scene from now on; the view stays where the preview of it was shown."""
+        info = opened.info
+        previewed = (
+            self.scene is None
+            and self._preview is not None
+            and self.view_state.field_size == info.field_size
+            and self.view_state.patch_size == info.patch_size
+        )
+        self._grid = self._make_grid(info.patch_size, info.field_size, info.level_range)
+        self._preview = opened.root
+        if not previewed:
+            self.view_state.set_scene(info.field_size, info.level_range[1], info.patch_size)
+        self._forget_content()
+        self._halted = False
+        self.view_state.max_level = info.level_range[1]
+        self.scene = info
+        self._opened_at = time.perf_counter()
+        self.stream.set_scene(info.identity, self._grid)
+        self.scene_opened.emit(info)
+
+    def _make_grid(
+        self, patch_size: int, field_size: tuple[float, float], level_range: tuple[float, float]
+    ) -> TileGrid:
+        s = self.config.streaming
+        return TileGrid(patch_size, field_size, level_range, s.tile_px, s.steps_per_octave)
+
+    def _forget_content(self) -> None:
+        self._exact = self._exact_wanted = None
+        self._exact_announced = False
+        self._fresh.clear()
+        self._absent.clear()
+        self._batches.clear()
+        self._sent = None
+        compositor = self._compositor
+        if compositor is not None:
+            self.makeCurrent()
+            compositor.clear_scene()
+            if self._preview is not None:
+                compositor.set_preview(self._preview)
+
+    def _rest_s(self, now: float) -> float:
+        """How long the target camera has been at rest, s; 0 while it moves."""
+        since = self.view_state.rest_since
+        return 0.0 if since is None else now - max(since, self._opened_at, self._jumped_at)
+
+    def _send_request(self, now: float) -> None:
+        """Put the newest wish into the thread's slot, if it changed."""
+        if self.scene is None or self._grid is None or self._halted:
+            return
+        state = self.view_state
+        target = state.target_view
+        if target != self._target_seen:
+            self._target_seen = target
+            # A hand's input brings its own time; a jump by program, or a resize, does not.
+            if now - state.last_input_at > _INPUT_TO_FRAME_S:
+                self._jumped_at = now
+        resting = self._rest_s(now) >= self.config.streaming.exact_delay_s
+        self._exact_wanted = exact_view(target, self._grid) if resting else None
+        held = self._exact.view if self._exact is not None else None
+        missing = None if held == self._exact_wanted else self._exact_wanted
+        if self._exact_wanted is None or missing is not None:
+            self._exact_announced = False
+        wish = (target, state.displayed, missing, resting, self.stream.seen_batch)
+        if wish == self._sent:
+            return
+        if not resting and now - self._sent_at < self.config.streaming.plan_period_s:
+            return
+        self._sent, self._sent_at = wish, now
+        request = self.stream.plan(target, state.view, moving=not resting, exact=missing, now=now)
+        self.inference.request(request)
+
+    def _upload(self, compositor: Compositor, now: float) -> set[TileKey]:
+        """Give visible tiles a texture, as many as the frame's budget allows; returns these."""
+        if self.scene is None or self._grid is None:
+            return set()
+        view = self.view_state.view
+        self._frames_to_refresh -= 1
+        if self._frames_to_refresh <= 0 or (view != self._refreshed_view and not self.is_moving):
+            # Everything that is kept and in view; also marks it as used. Not in every frame.
+            wanted = self.stream.drawable(view, compositor.capacity * 3 // 4)
+            self._absent = dict.fromkeys(key for key in wanted if not compositor.holds(key))
+            self._frames_to_refresh = self.config.viewport.refresh_frames
+            self._refreshed_view = view
+        elif self._fresh:
+            shown = {step: self._grid.tiles(step, view) for step in {k.step for k in self._fresh}}
+            finest = self.stream.finest_drawn(view)
+            for key in self._fresh:
+                if key.step <= finest and shown[key.step].holds(key):
+                    self._absent[key] = None
+        uploaded: set[TileKey] = set()
+        for key in list(self._absent)[: self.config.viewport.uploads_per_frame]:
+            del self._absent[key]
+            pixels = self.stream.cache.get(key)
+            if pixels is not None:
+                compositor.upload(key, pixels, now, fade=key in self._fresh)
+                uploaded.add(key)
+        self._fresh = {key: None for key in self._fresh if key in self._absent}
+        return uploaded
+
+    def _count(self, compositor: Compositor, shown: set[TileKey], now: float) -> None:
+        """Note what this frame showed for the first time."""
+        self.meter.painted(now)
+        if self.first_frame_at is None and self._grid is not None:
+            self.first_frame_at = time.time()
+        waiting = []
+        for issued_at, keys in self._batches:
+            count = sum(key in shown for key in keys)
+            if count:
+                self.meter.fresh(now, issued_at, count)
+                self.first_fresh_at = self.first_fresh_at or time.time()
+                self.fresh_shown.emit(count)
+            elif any(key in self._fresh for key in keys):
+                waiting.append((issued_at, keys))
+        self._batches = waiting
+        wanted = self._exact_wanted
+        ready = wanted is not None and self.view_state.is_settled and not self._exact_announced
+        if ready and wanted is not None and compositor.exact_is_shown(wanted, now):
+            self._exact_announced = True
+            delay_s = self._rest_s(now)
+            self.meter.exact(delay_s)
+            self.exact_shown.emit(delay_s)
+
+    # Events.
+
+    def _point(self, position: QPointF) -> tuple[float, float]:
+        """A widget position in device pixels."""
+        return gestures.device_point(position, self.devicePixelRatioF())
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        """Zoom about the cursor."""
+        gestures.wheel(self.view_state, event, self.devicePixelRatioF(), time.perf_counter())
+        self.wake()
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        """Take hold of the picture."""
+        if event.button() == Qt.MouseButton.LeftButton:
+            self.view_state.drag_start(*self._point(event.position()), time.perf_counter())
+            self.setCursor(Qt.CursorShape.ClosedHandCursor)
+            self.wake()
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        """Move the held picture."""
+        if self.view_state.is_dragging:
+            self.view_state.drag_move(*self._point(event.position()), time.perf_counter())
+            self.wake()
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        """Let go."""
+        if event.button() == Qt.MouseButton.LeftButton:
+            self.view_state.drag_end(time.perf_counter())
+            self.setCursor(Qt.CursorShape.OpenHandCursor)
+            self.wake()
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        """One octave closer about the cursor, or back."""
+        gestures.double_click(self.view_state, event, self.devicePixelRatioF(), time.perf_counter())
+        self.wake()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Arrows and W A S D pan, + and - zoom; tapped or held."""
+        action = gestures.key_action(event)
+        if action is None:
+            super().keyPressEvent(event)
+        elif not event.isAutoRepeat():
+            self.view_state.key_press(action, time.perf_counter())
+            self.wake()
+
+    def keyReleaseEvent(self, event: QKeyEvent) -> None:
+        """End a held key."""
+        action = gestures.key_action(event, released=True)
+        if action is None:
+            super().keyReleaseEvent(event)
+        elif not event.isAutoRepeat():
+            self.view_state.key_release(action, time.perf_counter())
+            self.wake()
+
+    def focusOutEvent(self, event: Any) -> None:
+        """A key released elsewhere must not go on."""
+        self.view_state.release_all()
+        super().focusOutEvent(event)
+
+    def event(self, event: QEvent) -> bool:
+        """Trackpad gestures, beside everything that Qt dispatches itself."""
+        if isinstance(event, QNativeGestureEvent):
+            ratio, now = self.devicePixelRatioF(), time.perf_counter()
+            if gestures.native(self.view_state, event, ratio, now):
+                self.wake()
+                return True
+        return super().event(event)

@@ -1,0 +1,162 @@
+"""Windows of one image onto another lattice, at any continuous scale and sub-pixel offset."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from kernels._backend import choose_impl
+
+FILTERS = ("area", "lanczos")
+_LANCZOS_LOBES = 3
+
+
+def resample(
+    img: torch.Tensor,
+    origin_xy: torch.Tensor,
+    step: torch.Tensor,
+    size: tuple[int, int],
+    *,
+    filter: str = "area",
+    impl: str | None = None,
+) -> torch.Tensor:
+    """Cut one window out of each image and put it on a lattice of another density.
+
+    Output pixel (x, y) lies centred at `origin_xy + (x + 0.5, y + 0.5) * step`, in input pixels,
+    and input pixel (i, j) at (i + 0.5, j + 0.5). Outside the image its nearest edge goes on. The
+    low-pass follows the step: nothing aliases when minifying.
+
+    Args:
+        img: Images. float16/bfloat16/float32/float64 [N, C, H, W].
+        origin_xy: Top left corner of each window, input pixels. Floating point [N, 2].
+        step: Input pixels per output pixel. Floating point [N], > 0; above 1 minifies.
+        size: Height and width of the windows, pixels.
+        filter: 'area': the exact average over the output pixel when minifying, linear
+            interpolation when magnifying (continuous between the two: a box that is `max(step, 1)`
+            wide). 'lanczos': 3 lobes, stretched by `max(step, 1)`; sharper, may overshoot.
+        impl: 'cuda', 'ref', or None to choose by the device of `img`.
+
+    Returns:
+        Windows, dtype of `img` [N, C, size[0], size[1]]. Differentiable in `img` only.
+
+    Raises:
+        ValueError: A shape, `step`, `size` or `filter` is not as above.
+        KernelUnavailable: 'cuda' was asked for and cannot be had; the message says why.
+
+    Source: the box of a pixel integrated over constant input pixels; Lanczos as in Turkowski 1990,
+    "Filters for common resampling tasks", here normalised to unit sum.
+    """
+    _check(img, origin_xy, step, size, filter)
+    choose_impl(impl, img, "resample")
+    return _resample_ref(img, origin_xy, step, size, filter)
+
+
+def axis_taps(
+    centers: torch.Tensor, step: torch.Tensor, filter: str = "area", *, num_taps: int | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Input pixels, and their weights, that make up each output pixel along one axis.
+
+    A weight depends on the output pixel's own centre and step alone, so equal pixels asked for by
+    different windows have equal weights, bit for bit.
+
+    Args:
+        centers: Centre of each output pixel, input pixels. float64 [..., S].
+        step: Input pixels per output pixel. float64, broadcasts against `centers`.
+        filter: See `resample`.
+        num_taps: Taps a pixel, at least what `step` needs; None takes exactly that.
+
+    Returns:
+        The first tap (int64 [..., S]; may lie outside the image, clamp where you read) and the
+        weights of it and the next `K - 1` pixels (float64 [..., S, K], sum 1).
+    """
+    width = step.clamp_min(1.0)
+    radius = width * (0.5 if filter == "area" else _LANCZOS_LOBES)
+    if num_taps is None:
+        num_taps = _num_taps(float(radius.max()))
+    low = centers - radius
+    first = low.floor()
+    edges = first.unsqueeze(-1) + torch.arange(num_taps, dtype=centers.dtype, device=centers.device)
+    if filter == "area":
+        # Overlap of input pixel [e, e + 1] with the box [low, low + width].
+        high = (centers + radius).unsqueeze(-1)
+        weights = torch.minimum(edges + 1, high) - torch.maximum(edges, low.unsqueeze(-1))
+        weights = weights.clamp_min(0.0)
+    else:
+        t = (edges + 0.5 - centers.unsqueeze(-1)) / width.unsqueeze(-1)
+        weights = torch.sinc(t) * torch.sinc(t / _LANCZOS_LOBES)
+        weights = torch.where(t.abs() < _LANCZOS_LOBES, weights, torch.zeros_like(weights))
+    return first.long(), weights / weights.sum(-1, keepdim=True)
+
+
+def _num_taps(radius: float) -> int:
+    """Input pixels that a filter of this radius can touch, wherever it lies."""
+    return math.ceil(2 * radius) + 1
+
+
+def _resample_ref(
+    img: torch.Tensor,
+    origin_xy: torch.Tensor,
+    step: torch.Tensor,
+    size: tuple[int, int],
+    filter: str,
+) -> torch.Tensor:
+    """Two products with banded matrices: rows first or columns first, whichever costs less."""
+    if img.shape[0] == 0:
+        return img.new_empty(0, img.shape[1], *size)
+    origin_xy, step = origin_xy.double(), step.double()
+    height, width = img.shape[2], img.shape[3]
+    rows = _axis_matrix(origin_xy[:, 1], step, size[0], height, filter).to(img)  # [N, h, H]
+    columns = _axis_matrix(origin_xy[:, 0], step, size[1], width, filter).to(img)  # [N, w, W]
+    rows, columns = rows.unsqueeze(1), columns.mT.unsqueeze(1)
+    rows_first = size[0] * width * (height + size[1])
+    columns_first = size[1] * height * (width + size[0])
+    if rows_first <= columns_first:
+        return rows @ img @ columns
+    return rows @ (img @ columns)
+
+
+def _axis_matrix(
+    origin: torch.Tensor, step: torch.Tensor, size: int, length: int, filter: str
+) -> torch.Tensor:
+    """Dense form of the band: float64 [N, size, length]; taps outside add to the edge pixel."""
+    offsets = torch.arange(size, dtype=torch.float64, device=origin.device) + 0.5
+    centers = origin.unsqueeze(1) + offsets * step.unsqueeze(1)
+    first, weights = axis_taps(centers, step.unsqueeze(1), filter)
+    taps = torch.arange(weights.shape[-1], device=origin.device)
+    index = (first.unsqueeze(-1) + taps).clamp_(0, length - 1)
+    matrix = torch.zeros(*first.shape, length, dtype=torch.float64, device=origin.device)
+    return matrix.scatter_add_(-1, index, weights)
+
+
+def _check(
+    img: torch.Tensor,
+    origin_xy: torch.Tensor,
+    step: torch.Tensor,
+    size: tuple[int, int],
+    filter: str,
+) -> None:
+    """Raise ValueError unless the arguments of `resample` fit together."""
+    if img.ndim != 4 or not img.is_floating_point() or 0 in img.shape[1:]:
+        raise ValueError(
+            f"img must be floating point [N, C, H, W] with pixels, got {img.dtype} "
+            f"{list(img.shape)}."
+        )
+    num = img.shape[0]
+    if tuple(origin_xy.shape) != (num, 2) or not origin_xy.is_floating_point():
+        raise ValueError(
+            f"origin_xy must be floating point [{num}, 2], got {origin_xy.dtype} "
+            f"{list(origin_xy.shape)}."
+        )
+    if tuple(step.shape) != (num,) or not step.is_floating_point():
+        raise ValueError(
+            f"step must be floating point [{num}], got {step.dtype} {list(step.shape)}."
+        )
+    if num and not bool((step > 0).all() and torch.isfinite(step).all()):
+        raise ValueError(f"step must be finite and > 0 input pixels, got {float(step.min())}.")
+    if not bool(torch.isfinite(origin_xy).all()):
+        raise ValueError("origin_xy must be finite, got inf or nan.")
+    if len(size) != 2 or size[0] < 1 or size[1] < 1:
+        raise ValueError(f"size must be (height, width) of at least 1 x 1 pixel, got {size}.")
+    if filter not in FILTERS:
+        raise ValueError(f"filter must be one of {', '.join(FILTERS)}, got {filter!r}.")

@@ -1,0 +1,171 @@
+"""Frozen configurations of the networks and of training, as they go into every checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class MemoryConfig:
+    """Memory of places: dense feature grids over the field."""
+
+    resolutions: tuple[float, ...] = (*(64 * 2 ** (g / 2 - 3.25) for g in range(15)), 64 * 2**4.5)
+    """Cells per field unit, rising. The default has two grids an octave, a quarter octave below
+    the densities of whole and half levels, and ends where a file of 20 MiB ends."""
+    features: int = 4
+    """Features a cell. At least 3: the first three are an image residual."""
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """Everything that fixes the shape of a generator."""
+
+    patch_size: int = 64
+    """Pixels; level 0 shows `patch_size` pixels per field unit."""
+    field_size: tuple[float, float] = (1.0, 1.0)
+    """Width and height, field units; the shorter is 1."""
+    level_range: tuple[float, float] = (0.0, 8.0)
+    """Octaves."""
+    widths: tuple[int, ...] = (96, 80, 64, 32)
+    """Channels a stage, coarsest lattice first; each next stage doubles the density."""
+    convs_per_stage: int = 2
+    """3 x 3 convolutions a stage."""
+    nonlinearity_oversampling: int = 1
+    """1 or 2: sampling rate of the leaky ReLU over that of its layer (StyleGAN3 uses 2)."""
+    filter_taps: int = 4
+    """Taps a phase of the Kaiser resampling filters; even. StyleGAN3 uses 6."""
+    cutoff: float = 0.75
+    """Highest Fourier frequency of a layer over its Nyquist frequency; below 1 is non-critical."""
+    waves_per_octave: int = 24
+    """Fourier features an octave."""
+    lowest_frequency: float = 0.5
+    """Cycles per field unit."""
+    z_dim: int = 0
+    """Components of the latent; 0 for a single scene."""
+    w_dim: int = 64
+    """Components of the style."""
+    memory: MemoryConfig | None = field(default_factory=MemoryConfig)
+    """None leaves the picture to Fourier features alone, as the paper does."""
+
+    def __post_init__(self) -> None:
+        if self.nonlinearity_oversampling not in (1, 2):
+            raise ValueError(
+                f"nonlinearity_oversampling must be 1 or 2, got {self.nonlinearity_oversampling}."
+            )
+        if self.filter_taps < 2 or self.filter_taps % 2:
+            raise ValueError(f"filter_taps must be even and at least 2, got {self.filter_taps}.")
+        if not self.widths or min(self.widths) < 1:
+            raise ValueError(f"widths must name at least one positive width, got {self.widths}.")
+        if abs(min(self.field_size) - 1) > 1e-6:
+            raise ValueError(f"the shorter side of field_size must be 1, got {self.field_size}.")
+        if self.level_range[1] <= self.level_range[0]:
+            raise ValueError(f"level_range must rise, got {self.level_range}.")
+        if self.memory is not None and self.memory.features < 3:
+            raise ValueError(f"a memory needs 3 features or more, got {self.memory.features}.")
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """Shape of the discriminator."""
+
+    stem: int = 2
+    """Pixels folded into channels by the stem (space to depth), along each axis."""
+    widths: tuple[int, ...] = (48, 96, 128, 128)
+    """Channels a stage; each next stage halves the density."""
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the loss terms, and the levels at which each speaks."""
+
+    adversarial: str = "relativistic"
+    """'relativistic' or 'logistic'."""
+    adversarial_weight: float = 0.5
+    """RMS of the adversarial gradient at the generator's output over that of the reconstruction."""
+    adversarial_from: float = 5.0
+    """Level where the adversarial term begins."""
+    adversarial_full: float = 6.4
+    """Level from which it has its full weight."""
+    full_until: float = 5.0
+    """Level up to which reconstruction compares single pixels with full weight."""
+    full_none_from: float = 7.25
+    """Level from which it compares low-passed images only: above, detail is invented."""
+    remembered_level: float = 5.5
+    """Density of the low-passed comparison, as a level: what the memory can hold."""
+    r1_gamma: float = 1.0
+    """Weight of the gradient penalty on real images."""
+    r2_gamma: float = 1.0
+    """Weight of the gradient penalty on generated images."""
+    penalty_interval: int = 4
+    """Discriminator steps from one gradient penalty to the next; the weight makes up for it."""
+
+    def __post_init__(self) -> None:
+        if self.adversarial not in ("relativistic", "logistic"):
+            raise ValueError(
+                f"adversarial must be 'relativistic' or 'logistic', got {self.adversarial!r}."
+            )
+        if self.full_none_from <= self.full_until or self.adversarial_full <= self.adversarial_from:
+            raise ValueError(
+                "full_none_from must lie above full_until, and adversarial_full above "
+                f"adversarial_from, got {self.full_none_from}, {self.full_until}, "
+                f"{self.adversarial_full}, {self.adversarial_from}."
+            )
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run."""
+
+    minutes: float = 30.0
+    """Wall-clock budget; schedules run over it."""
+    kimg: float | None = None
+    """Thousands of windows after which to stop; None: `minutes` alone decides."""
+    adversarial_start: float = 0.5
+    """Share of the run after which the discriminator joins."""
+    group_size: int = 8
+    """Windows of one level that go through the networks together."""
+    groups: int = 4
+    """Groups (each at its own level) a step."""
+    generator_lr: float = 1e-3
+    """Adam rate of the generator while only reconstruction speaks."""
+    adversarial_generator_lr: float = 3e-4
+    """Adam rate of the generator once the discriminator speaks."""
+    discriminator_lr: float = 2e-4
+    """Adam rate of the discriminator."""
+    memory_lr: float = 2e-3
+    """RMSprop rate of the memory of places; falls with the generator's."""
+    ema_halflife_kimg: float = 4.0
+    """Thousands of windows in which old weights lose half their share of the average."""
+    seed: int = 0
+    """Seeds weights, places and levels."""
+    autosave_seconds: float = 60.0
+    """From one resumable state to the next."""
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A frozen config as plain JSON values."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(cls: type[T], values: dict[str, Any]) -> T:
+    """The config of type `cls` with the fields in `values` (nested dicts and lists allowed).
+
+    Raises:
+        ValueError: A key is unknown; the message names the nearest known one.
+    """
+    known = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    kwargs: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else "."
+            raise ValueError(f"{cls.__name__} has no field '{key}'{hint}")
+        if key == "memory" and isinstance(value, dict):
+            value = from_dict(MemoryConfig, value)
+        kwargs[key] = tuple(value) if isinstance(value, list) else value
+    return cls(**kwargs)

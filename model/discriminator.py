@@ -1,0 +1,77 @@
+"""The discriminator: told the level of what it judges."""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from model.config import DiscriminatorConfig
+from model.layers import LEVEL_FEATURES, level_features
+
+
+class DownBlock(nn.Module):
+    """Residual block that halves the density; the level shifts its channels."""
+
+    def __init__(self, inputs: int, outputs: int, w_dim: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, inputs, 3, padding=1)
+        self.conv2 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.skip = nn.Conv2d(inputs, outputs, 1, bias=False)
+        self.shift = nn.Linear(w_dim, inputs)
+        for conv in (self.conv1, self.conv2):
+            nn.init.kaiming_normal_(conv.weight, a=0.2)
+            nn.init.zeros_(cast(torch.Tensor, conv.bias))
+
+    def forward(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        """`x` [N, inputs, H, W], `w` [N, w_dim] -> [N, outputs, H / 2, W / 2]."""
+        h = F.leaky_relu(self.conv1(x) + self.shift(w)[:, :, None, None], 0.2)
+        h = F.avg_pool2d(F.leaky_relu(self.conv2(h), 0.2), 2)
+        return cast(torch.Tensor, (h + self.skip(F.avg_pool2d(x, 2))) * math.sqrt(0.5))
+
+
+class Discriminator(nn.Module):
+    """Logits of patches at known levels.
+
+    Source: residual StyleGAN2 skeleton with the projection of Miyato and Koyama 2018. Differs from
+    Wolski et al. 2024, whose discriminator knows no scale, and has no minibatch statistics.
+    """
+
+    def __init__(
+        self,
+        config: DiscriminatorConfig,
+        patch_size: int,
+        level_range: tuple[float, float],
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.config, self.level_range = config, level_range
+        widths, w_dim = config.widths, 64
+        side = patch_size // config.stem // 2 ** (len(widths) - 1)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.level1 = nn.Linear(LEVEL_FEATURES, w_dim)
+            self.level2 = nn.Linear(w_dim, w_dim)
+            self.stem = nn.Conv2d(3 * config.stem**2, widths[0], 3, padding=1)
+            self.blocks = nn.ModuleList(
+                DownBlock(a, b, w_dim) for a, b in zip(widths, widths[1:], strict=False)
+            )
+            self.last = nn.Conv2d(widths[-1], widths[-1], 3, padding=1)
+            self.dense = nn.Linear(widths[-1] * side * side, w_dim)
+            self.logit = nn.Linear(w_dim, 1)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, img: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
+        """Logits float32 [N, 1] of `img` [N, 3, patch, patch] at `levels` [N], octaves."""
+        w = F.leaky_relu(self.level1(level_features(levels, self.level_range)), 0.2)
+        w = self.level2(w)
+        x = F.leaky_relu(self.stem(F.pixel_unshuffle(img, self.config.stem)), 0.2)
+        for block in self.blocks:
+            x = block(x, w)
+        x = F.leaky_relu(self.last(x), 0.2)
+        h = F.leaky_relu(self.dense(x.flatten(1)), 0.2)
+        projected = (h * w).sum(1, keepdim=True) / math.sqrt(w.shape[1])
+        return cast(torch.Tensor, self.logit(h) + projected)

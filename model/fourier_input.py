@@ -1,0 +1,109 @@
+"""Fourier features of every octave, each handed from stage to stage as the level changes."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from kernels.fourier_features import fourier_factors
+from model.config import GeneratorConfig
+from model.memory import fade
+from model.scale import density
+
+TOP_OCTAVES = 3
+"""Octaves of waves at the coarsest stage of a generator that has a memory of places."""
+
+
+def octave_count(config: GeneratorConfig) -> int:
+    """Octaves of frequency from the lowest up to the finest layer's cutoff."""
+    nyquist = density(config.level_range[1], config.patch_size) / 2
+    return max(1, math.floor(math.log2(nyquist * config.cutoff / config.lowest_frequency)))
+
+
+def draw_waves(config: GeneratorConfig, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Frequencies float64 [octaves, waves, 2] (cycles per field unit) and phases (turns).
+
+    Directions are spread evenly and radii evenly in log frequency, each jittered: a lattice of
+    equal angles would show as a pattern.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    octaves, waves = octave_count(config), config.waves_per_octave
+    jitter = torch.rand(3, octaves, waves, generator=rng, dtype=torch.float64)
+    index = torch.arange(waves, dtype=torch.float64)
+    order = torch.stack([torch.randperm(waves, generator=rng) for _ in range(octaves)]).double()
+    angle = math.pi * (index + jitter[0]) / waves
+    exponent = torch.arange(octaves, dtype=torch.float64)[:, None] + (order + jitter[1]) / waves
+    radius = config.lowest_frequency * 2.0**exponent
+    freqs = radius[..., None] * torch.stack([angle.cos(), angle.sin()], dim=2)
+    return freqs, jitter[2]
+
+
+class FourierInput(nn.Module):
+    """Waves of all octaves, with a mixing matrix into the channels of every stage."""
+
+    freqs: torch.Tensor
+    phases: torch.Tensor
+
+    def __init__(self, config: GeneratorConfig, seed: int) -> None:
+        super().__init__()
+        self.config = config
+        freqs, phases = draw_waves(config, seed)
+        self.register_buffer("freqs", freqs)
+        self.register_buffer("phases", phases)
+        octaves, waves = phases.shape
+        self.mix = nn.ParameterList(
+            nn.Parameter(torch.randn(octaves, width, waves) * (0.5 / math.sqrt(waves)))
+            for width in config.widths
+        )
+
+    def speaking(self, pixels_per_unit: float, coarser: bool) -> dict[int, float]:
+        """Octaves that enter at a stage of this density, with their weights in (0, 1].
+
+        An octave speaks where its highest frequency lies below the stage's cutoff, and only as far
+        as the next coarser stage (if there is one) has not let it speak already. Beside a memory of
+        places the coarsest stage hears its top octaves only: slower waves are flat there, and the
+        memory tells one place from another.
+        """
+        heard = 1 if coarser else TOP_OCTAVES if self.config.memory else self.phases.shape[0] + 1
+        cutoff = pixels_per_unit / 2 * self.config.cutoff
+        weights = {}
+        for octave in range(self.phases.shape[0]):
+            rho = math.log2(cutoff / (self.config.lowest_frequency * 2.0 ** (octave + 1)))
+            weight = fade(rho) - fade(rho - heard)
+            if weight > 0:
+                weights[octave] = weight
+        return weights
+
+    def factors(
+        self,
+        stage: int,
+        xs: torch.Tensor,
+        ys: torch.Tensor,
+        weights: dict[int, float],
+        dtype: torch.dtype,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The octaves in `weights`, mixed into channels, as two factors of a matrix product.
+
+        Args:
+            stage: Index into the mixing matrices, coarsest stage 0.
+            xs: Column coordinates, float64 [N, W], field units.
+            ys: Row coordinates, float64 [N, H], field units.
+            weights: From `speaking`, not empty.
+            dtype: Of the factors.
+
+        Returns:
+            rows [N, H, K] and columns [N, K, W * width].
+        """
+        octaves = list(weights)
+        amplitude = self.mix[stage].new_tensor([weights[o] for o in octaves])
+        mix = self.mix[stage][octaves] * amplitude[:, None, None]  # [O, C, waves]
+        return fourier_factors(
+            xs.to(self.freqs.device),
+            ys.to(self.freqs.device),
+            self.freqs[octaves].flatten(0, 1),
+            self.phases[octaves].flatten(),
+            mix.transpose(0, 1).flatten(1),
+            dtype=dtype,
+        )

@@ -1,0 +1,94 @@
+"""A trained generator as a scale space that anyone can render from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from model.allocator import keep_freed_memory
+from model.generator import Generator
+from model.header import CheckpointHeader
+from model.rendering import render_view
+from model.space import Window, check_batch
+
+
+class GeneratorSpace:
+    """A generator behind the `ScaleSpace` interface. Its weights are never trained further.
+
+    Args:
+        generator: In evaluation; taken over.
+        header: What the checkpoint says of itself.
+        identity: Names the weights.
+        dtype: Of the convolutions.
+    """
+
+    def __init__(
+        self, generator: Generator, header: CheckpointHeader, identity: str, dtype: torch.dtype
+    ) -> None:
+        keep_freed_memory()
+        self.generator = generator.requires_grad_(False).eval()
+        self.header, self.identity, self.dtype = header, identity, dtype
+        self.patch_size = header.patch_size
+        self.field_size = header.field_size
+        self.level_range = header.level_range
+
+    @property
+    def device(self) -> torch.device:
+        return self.generator.device
+
+    @torch.inference_mode()
+    def render(self, windows: Sequence[Window]) -> torch.Tensor:
+        """See `model.space.ScaleSpace.render`; any level, also beyond `level_range`."""
+        check_batch(windows)
+        groups: dict[tuple[int, int], list[int]] = {}
+        for i, alignment in enumerate(self.generator.alignments(windows)):
+            groups.setdefault(alignment, []).append(i)
+        z = self._latent(windows[0].seed)
+        parts: dict[int, torch.Tensor] = {}
+        for indices in groups.values():
+            img = self.generator([windows[i] for i in indices], z, self.dtype)
+            parts |= dict(zip(indices, img.clamp_(-1, 1), strict=True))
+        return torch.stack([parts[i] for i in range(len(windows))])
+
+    def _latent(self, seed: int) -> torch.Tensor | None:
+        """The latent that `seed` names, float32 [1, z_dim]; None where the scene is single."""
+        dim = self.generator.config.z_dim
+        if not dim:
+            return None
+        z = np.random.default_rng(seed).standard_normal((1, dim)).astype(np.float32)
+        return torch.from_numpy(z).to(self.device)
+
+    def render_view(
+        self, center_xy: tuple[float, float], level: float, size: tuple[int, int], seed: int = 0
+    ) -> np.ndarray:
+        """The uint8 [H, W, 3] that the app shows; see `model.rendering.render_view`."""
+        return render_view(self, center_xy, level, size, seed)
+
+
+def choose_dtype(device: torch.device, precision: str) -> torch.dtype:
+    """The convolutions' type: 'fp32', 'bf16', 'fp16', or 'auto' for the fastest exact enough.
+
+    Raises:
+        ValueError: The name is unknown.
+    """
+    names = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    if precision in names:
+        return names[precision]
+    if precision != "auto":
+        raise ValueError(f"precision must be one of auto, {', '.join(names)}, got {precision!r}.")
+    if device.type == "cuda":
+        return torch.float16
+    # Without bf16 instructions the conversion costs more than the products save.
+    return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
+
+
+def identity_of(tensors: dict[str, torch.Tensor]) -> str:
+    """A short name of the weights' content."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()

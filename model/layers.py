@@ -1,0 +1,139 @@
+"""Modulated convolutions and the small dense layers around them."""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from kernels.filtered_lrelu import filtered_lrelu
+
+
+class ModulatedConv(nn.Module):
+    """Valid (unpadded) convolution whose input channels are scaled by a style.
+
+    Source: Karras et al. 2020 (StyleGAN2), equations 1 and 3. Where one style serves the whole
+    batch it is folded into the weights, so that the convolution is a plain one.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        size: int,
+        w_dim: int,
+        *,
+        demodulate: bool,
+        gain: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.demodulate, self.gain = demodulate, gain
+        self._kept: tuple[object, torch.Tensor, torch.Tensor] | None = None
+        self.weight = nn.Parameter(
+            torch.randn(outputs, inputs, size, size) / math.sqrt(inputs * size * size)
+        )
+        self.affine = nn.Linear(w_dim, inputs)
+        nn.init.normal_(self.affine.weight, std=0.3 / math.sqrt(w_dim))
+        nn.init.ones_(self.affine.bias)
+
+    def forward(
+        self, x: torch.Tensor, w: torch.Tensor, bias: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """`x` [N, inputs, H, W], `w` [1 or N, w_dim], `bias` [outputs] -> [N, outputs, H', W']."""
+        if bias is not None:
+            bias = bias.to(x.dtype)
+        style = self.affine(w)
+        if style.shape[0] == 1:
+            return F.conv2d(x, self._folded(style, x.dtype), bias)
+        x = x * style.to(x.dtype)[:, :, None, None]
+        weight = (self.weight * self.gain).to(x.dtype)
+        y = F.conv2d(x, weight.contiguous(memory_format=torch.channels_last))
+        if self.demodulate:
+            power = style.square() @ self.weight.square().sum((2, 3)).t()
+            y = y * (power + 1e-8).rsqrt().to(y.dtype)[:, :, None, None]
+        return y if bias is None else y + bias.view(1, -1, 1, 1)
+
+    def _folded(self, style: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """Weights times `style` [1, inputs], demodulated. Kept for the next tiles of the level."""
+        kept = None if torch.is_grad_enabled() else self._kept
+        changes = 0 if self.weight.is_inference() else self.weight._version
+        version = (self.weight.data_ptr(), changes, dtype)
+        if kept is not None and kept[0] == version and torch.equal(kept[1], style):
+            return kept[2]
+        weight = self.weight * style[0].view(1, -1, 1, 1)
+        if self.demodulate:
+            weight = weight * (weight.square().sum((1, 2, 3), keepdim=True) + 1e-8).rsqrt()
+        weight = (weight * self.gain).to(dtype).contiguous(memory_format=torch.channels_last)
+        if not torch.is_grad_enabled():
+            self._kept = (version, style, weight)
+        return weight
+
+
+class SynthesisConv(nn.Module):
+    """Modulated 3 x 3 convolution, then the (filtered) leaky ReLU."""
+
+    fir: torch.Tensor
+
+    def __init__(
+        self, inputs: int, outputs: int, w_dim: int, oversampling: int, fir: torch.Tensor
+    ) -> None:
+        super().__init__()
+        # The leaky ReLU's gain stands in the weights: positive factors commute with it.
+        self.conv = ModulatedConv(inputs, outputs, 3, w_dim, demodulate=True, gain=2**0.5)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.oversampling = oversampling
+        self.register_buffer("fir", fir, persistent=False)
+
+    @staticmethod
+    def margin(oversampling: int, taps_per_phase: int) -> int:
+        """Pixels consumed on each side."""
+        return 1 + (taps_per_phase - 1 if oversampling == 2 else 0)
+
+    def forward(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        """`x` [N, inputs, H, W], `w` [1 or N, w_dim] -> [N, outputs, H - 2 margin, ...]."""
+        x = self.conv(x, w, self.bias)
+        if self.oversampling == 1:
+            return filtered_lrelu(x, gain=1.0)
+        # One zero in front keeps the lattice; every other pixel that would read padding is dropped.
+        return filtered_lrelu(x, self.fir, self.fir, up=2, down=2, padding=(1, 0, 1, 0), gain=1.0)
+
+
+class Mapping(nn.Module):
+    """Level and latent to style.
+
+    Source: the idea of conditioning on scale is Wolski et al. 2024; there the mapped scale is
+    computed and never used, here it is the style of every layer.
+    """
+
+    def __init__(self, z_dim: int, w_dim: int, level_range: tuple[float, float]) -> None:
+        super().__init__()
+        self.z_dim, self.level_range = z_dim, level_range
+        self.dense1 = nn.Linear(LEVEL_FEATURES + z_dim, w_dim)
+        self.dense2 = nn.Linear(w_dim, w_dim)
+
+    def forward(self, level: float, z: torch.Tensor | None) -> torch.Tensor:
+        """Style [1 or N, w_dim] of one level (octaves) and a latent [N, z_dim] (None where 0)."""
+        features = level_features(
+            torch.tensor([level], device=self.dense1.weight.device), self.level_range
+        )
+        if self.z_dim:
+            if z is None or z.shape[1] != self.z_dim:
+                raise ValueError(f"z must be [N, {self.z_dim}], got {z if z is None else z.shape}.")
+            z = z * (z.square().mean(1, keepdim=True) + 1e-8).rsqrt()
+            features = torch.cat([features.expand(z.shape[0], -1), z], dim=1)
+        hidden = F.leaky_relu(self.dense1(features), 0.2)
+        return cast(torch.Tensor, F.leaky_relu(self.dense2(hidden), 0.2))
+
+
+LEVEL_FEATURES = 9
+"""Length of `level_features`."""
+
+
+def level_features(level: torch.Tensor, level_range: tuple[float, float]) -> torch.Tensor:
+    """Smooth description of levels: float [N] octaves to [N, 9], each in [-1, 1]."""
+    t = (level - level_range[0]) / (level_range[1] - level_range[0])
+    angles = t[:, None] * math.pi * torch.tensor([0.5, 1.0, 2.0, 4.0], device=level.device)
+    return torch.cat([2 * t[:, None] - 1, angles.sin(), angles.cos()], dim=1)

@@ -1,0 +1,103 @@
+"""Loss terms of training. Each returns its value; none logs, none steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+
+from kernels.resample import resample
+from model.config import LossConfig
+
+
+def charbonnier(error: torch.Tensor, epsilon: float = 0.02) -> torch.Tensor:
+    """Mean of sqrt(error**2 + epsilon**2) - epsilon: quadratic below `epsilon`, linear above."""
+    return ((error.square() + epsilon**2).sqrt() - epsilon).mean()
+
+
+def reconstruction(
+    gen_img: torch.Tensor, real_img: torch.Tensor, level: float, config: LossConfig
+) -> torch.Tensor:
+    """Distance to the registered truth: pixels where they can be remembered, else low-passed.
+
+    Args:
+        gen_img: [N, 3, P, P] in [-1, 1].
+        real_img: The same windows of the image.
+        level: Octaves.
+        config: `full_until`, `full_none_from` and `remembered_level` say what is compared.
+    """
+    full = ramp(level, config.full_none_from, config.full_until)
+    error = gen_img - real_img
+    loss = full * charbonnier(error) if full > 0 else error.new_zeros(())
+    halvings = math.ceil(level - config.remembered_level)
+    if full < 1 and halvings > 0:
+        block = 2 ** min(halvings, int(math.log2(error.shape[-1])))
+        loss = loss + charbonnier(F.avg_pool2d(error, block))
+    return loss
+
+
+def ramp(value: float, low: float, high: float) -> float:
+    """0 at `low`, 1 at `high`, linear between; falls where `high` < `low`."""
+    return min(max((value - low) / (high - low), 0.0), 1.0)
+
+
+def discriminator_loss(
+    real_logits: torch.Tensor, gen_logits: torch.Tensor, kind: str
+) -> torch.Tensor:
+    """What the discriminator lowers, from logits [N, 1] of pairs of one level.
+
+    'relativistic': softplus(gen - real), Jolicoeur-Martineau 2018 as in R3GAN (Huang et al. 2024).
+    'logistic': softplus(-real) + softplus(gen), Goodfellow et al. 2014.
+    """
+    if kind == "relativistic":
+        return F.softplus(gen_logits - real_logits).mean()
+    return F.softplus(-real_logits).mean() + F.softplus(gen_logits).mean()
+
+
+def generator_loss(real_logits: torch.Tensor, gen_logits: torch.Tensor, kind: str) -> torch.Tensor:
+    """What the generator lowers: softplus(real - gen), or softplus(-gen) (non-saturating)."""
+    if kind == "relativistic":
+        return F.softplus(real_logits - gen_logits).mean()
+    return F.softplus(-gen_logits).mean()
+
+
+def gradient_penalty(
+    discriminator: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    img: torch.Tensor,
+    levels: torch.Tensor,
+) -> torch.Tensor:
+    """Mean squared norm of the logits' gradient in the image, exact (double backward).
+
+    R1 where `img` is real, R2 where it is generated. Source: Mescheder et al. 2018, equation 9.
+    """
+    img = img.detach().requires_grad_(True)
+    logits = discriminator(img, levels)
+    (grad_img,) = torch.autograd.grad(logits.sum(), img, create_graph=True)
+    return grad_img.square().sum((1, 2, 3)).mean()
+
+
+def scale_consistency(fine: torch.Tensor, coarse: torch.Tensor, octaves: float) -> torch.Tensor:
+    """Distance of a view to the centre of the same place `octaves` further out.
+
+    Args:
+        fine: [N, 3, P, P], centred where `coarse` is.
+        coarse: [N, 3, P, P], `octaves` coarser.
+        octaves: Above 0.
+
+    The fine view is area-averaged onto the coarse lattice (the data's own low-pass) and compared
+    where both are whole. Source: Wolski et al. 2024, section on scale consistency; differs: an
+    exact area average instead of zero-padded adaptive pooling, no LPIPS.
+    """
+    side = coarse.shape[-1]
+    inside = max(2, int(side / 2**octaves) - 1)
+    inside -= (side - inside) % 2
+    first = (side - inside) // 2
+    step = 2.0**octaves
+    origin = side / 2 + (first - side / 2) * step
+    n = fine.shape[0]
+    pooled = resample(
+        fine, fine.new_full((n, 2), origin), fine.new_full((n,), step), (inside, inside)
+    )
+    return charbonnier(pooled - coarse[:, :, first : first + inside, first : first + inside])

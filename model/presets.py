@@ -1,0 +1,71 @@
+"""Named recipes: sizes of the networks for the machine at hand. Same code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from model.config import (
+    DiscriminatorConfig,
+    GeneratorConfig,
+    LossConfig,
+    MemoryConfig,
+    TrainConfig,
+)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Everything that a run needs but its data."""
+
+    generator: GeneratorConfig
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def for_field(
+        self, field_size: tuple[float, float], level_range: tuple[float, float]
+    ) -> Preset:
+        """The preset for a scene: its field, its levels, and grids only as fine as the scene is."""
+        memory = self.generator.memory
+        if memory is not None:
+            finest = self.generator.patch_size * 2 ** level_range[1]
+            useful = [r for r in memory.resolutions if r < finest]
+            memory = replace(memory, resolutions=tuple(useful) or memory.resolutions[:1])
+        generator = replace(
+            self.generator, field_size=field_size, level_range=level_range, memory=memory
+        )
+        return replace(self, generator=generator)
+
+
+PRESETS: dict[str, Preset] = {
+    # Real time on two CPU cores.
+    "laptop": Preset(GeneratorConfig()),
+    # One GPU.
+    "studio": Preset(
+        GeneratorConfig(
+            widths=(256, 192, 128, 64),
+            waves_per_octave=48,
+            w_dim=256,
+            nonlinearity_oversampling=2,
+            filter_taps=6,
+            memory=MemoryConfig(features=8),
+        ),
+        DiscriminatorConfig(widths=(96, 192, 256, 256)),
+        train=TrainConfig(minutes=60, group_size=16, groups=8),
+    ),
+    # As published: 256-px patches, Fourier features alone, the filtered nonlinearity.
+    "paper": Preset(
+        GeneratorConfig(
+            patch_size=256,
+            widths=(512, 512, 384, 256, 128),
+            waves_per_octave=128,
+            z_dim=512,
+            w_dim=512,
+            nonlinearity_oversampling=2,
+            filter_taps=6,
+            memory=None,
+        ),
+        DiscriminatorConfig(widths=(96, 192, 256, 384, 512, 512)),
+        train=TrainConfig(minutes=60 * 24, group_size=4, groups=8),
+    ),
+}

@@ -1,0 +1,353 @@
+"""Build the files of an image pyramid: once, with bounded memory, moved into place when whole.
+
+A pyramid is a folder: `level-00.u8` is the image itself (uint8 [H, W, 3], rows in order, no
+header), `level-NN.u8` its exact averages over blocks of 2**NN pixels, and `pyramid.json`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import math
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from io import FileIO
+from pathlib import Path
+
+import numpy as np
+import pyvips
+
+_FORMAT = 1
+_META_NAME = "pyramid.json"
+_STRIP_BYTES = 4 << 20
+"""Decoded at once; larger strips are slower and cost libvips several times their size."""
+_COARSEST_PX = 16
+_MAX_UINT32_LEVEL = 12  # 255 * 4**12 still fits
+
+Progress = Callable[[float], None]
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class PyramidFiles:
+    """What `pyramid.json` says."""
+
+    name: str
+    """File name of the image."""
+    source_size: tuple[int, int]
+    """Width and height of the whole image, upright, pixels."""
+    crop: Box
+    """x0, y0, x1, y1 of the part that was taken, pixels of the upright image."""
+    shrink: int
+    """Whole image pixels per pixel of level 0 of the pyramid, 1 unless a density was asked for."""
+    width: int
+    """Pixels of the base."""
+    height: int
+    """Pixels of the base."""
+    num_mips: int
+    """Files, the base among them."""
+
+    def mip_size(self, mip: int) -> tuple[int, int]:
+        """Width and height of `level-<mip>.u8`, pixels."""
+        return -(-self.width >> mip), -(-self.height >> mip)
+
+
+def default_cache_dir() -> Path:
+    """Where pyramids are kept unless the caller names a folder (XDG, macOS and Windows customs)."""
+    if os.environ.get("XDG_CACHE_HOME"):
+        base = Path(os.environ["XDG_CACHE_HOME"])
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    elif sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    else:
+        base = Path.home() / ".cache"
+    return base / "scalespace-explorer" / "pyramids"
+
+
+def mip_path(folder: Path, mip: int) -> Path:
+    """File of the averages over blocks of `2**mip` pixels."""
+    return folder / f"level-{mip:02d}.u8"
+
+
+def find_or_build(
+    path: Path,
+    crop: Box | None,
+    max_density: float | None,
+    cache_dir: Path | None,
+    progress: Progress | None,
+) -> tuple[Path, PyramidFiles]:
+    """The folder of the pyramid of `path`, built now unless the cache has it.
+
+    Raises:
+        OSError: The image cannot be read, or the cache cannot be written (no room, for example).
+        ValueError: The file is not an image that libvips can decode, or `crop` misses it.
+    """
+    try:
+        path = path.resolve(strict=True)
+        stat = path.stat()
+    except OSError as error:
+        raise OSError(
+            error.errno, f"{path} cannot be read: {error.strerror}. Check the path."
+        ) from error
+    key = repr((str(path), stat.st_size, stat.st_mtime_ns, crop, max_density, _FORMAT))
+    name = hashlib.sha256(key.encode()).hexdigest()[:24]
+    parent = cache_dir if cache_dir is not None else default_cache_dir()
+    folder = parent / name
+    files = _read_meta(folder)
+    if files is None:
+        image = _decode(path)
+        box = _check_crop(crop, image, path)
+        shrink = _shrink_factor(box, max_density)
+        with _disk_errors(parent):
+            parent.mkdir(parents=True, exist_ok=True)
+            _remove_stale(parent, name)
+            temp = Path(tempfile.mkdtemp(prefix=f"{name}.tmp-{os.getpid()}-", dir=parent))
+            try:
+                files = _build(image, path, box, shrink, temp, progress)
+                _move_into_place(temp, folder)
+            finally:
+                shutil.rmtree(temp, ignore_errors=True)
+    return folder, files
+
+
+def _decode(path: Path) -> pyvips.Image:
+    """A lazy image: upright, three bands of 8-bit sRGB, read from top to bottom."""
+    try:
+        image = pyvips.Image.new_from_file(str(path), access="sequential", fail_on="truncated")
+        if image.get_typeof("orientation") and image.get("orientation") > 1:
+            # Turning needs rows out of order: libvips decodes to memory, or to disc when large.
+            image = pyvips.Image.new_from_file(str(path), fail_on="truncated").autorot()
+        if image.get_typeof("icc-profile-data"):
+            with contextlib.suppress(pyvips.Error):  # a damaged profile: take the pixels as sRGB
+                image = image.icc_transform(
+                    "srgb", embedded=True, depth=8, intent=pyvips.Intent.RELATIVE
+                )
+        if image.interpretation != "srgb":
+            image = image.colourspace("srgb")
+        if image.hasalpha():
+            image = image.flatten(background=[255, 255, 255])
+        if image.format != "uchar":
+            image = image.cast("uchar")
+        if image.bands < 3:
+            image = image[0].bandjoin([image[0], image[0]])
+        return image[:3]
+    except pyvips.Error as error:
+        raise ValueError(_unreadable(path, error)) from error
+
+
+def _unreadable(path: Path, error: pyvips.Error) -> str:
+    """One line that says why libvips gave up on `path`."""
+    lines = [line.strip() for line in str(error.detail or error.message).splitlines()]
+    reason = next((line for line in lines if line), "unknown reason").rstrip(".")
+    return (
+        f"{path} cannot be read as an image ({reason}); "
+        "open a whole TIFF, PNG, JPEG or another picture that libvips knows."
+    )
+
+
+def _check_crop(crop: Box | None, image: pyvips.Image, path: Path) -> Box:
+    """`crop` where it lies inside the image, the whole image for None."""
+    if crop is None:
+        return (0, 0, image.width, image.height)
+    x0, y0, x1, y1 = crop
+    if not (0 <= x0 < x1 <= image.width and 0 <= y0 < y1 <= image.height):
+        raise ValueError(
+            f"crop must be x0 y0 x1 y1 with 0 <= x0 < x1 <= {image.width} and "
+            f"0 <= y0 < y1 <= {image.height} for {path.name}, got {x0} {y0} {x1} {y1}."
+        )
+    return (x0, y0, x1, y1)
+
+
+def _shrink_factor(box: Box, max_density: float | None) -> int:
+    """Whole pixels to average into one so that the shorter side has at most `max_density`."""
+    short = min(box[2] - box[0], box[3] - box[1])
+    if max_density is None or short <= max_density:
+        return 1
+    if max_density < 1:
+        raise ValueError(f"max_density must be >= 1 pixel per field unit, got {max_density}.")
+    return math.ceil(short / max_density)
+
+
+def _build(
+    image: pyvips.Image, path: Path, box: Box, shrink: int, temp: Path, progress: Progress | None
+) -> PyramidFiles:
+    """Stream `image` through the levels into `temp`."""
+    source_size = (image.width, image.height)
+    x0, y0, x1, y1 = box
+    width, height = (x1 - x0) // shrink * shrink, (y1 - y0) // shrink * shrink
+    box = (x0, y0, x0 + width, y0 + height)
+    image = image.crop(x0, y0, width, height)
+    if shrink > 1:
+        image = image.shrink(shrink, shrink)
+    width, height = width // shrink, height // shrink
+    num_mips = 1
+    while max(width, height) >> (num_mips - 1) > _COARSEST_PX:
+        num_mips += 1
+    files = PyramidFiles(path.name, source_size, box, shrink, width, height, num_mips)
+    needed = sum(3 * math.prod(files.mip_size(mip)) for mip in range(num_mips))
+    if shutil.disk_usage(temp).free < needed:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with contextlib.ExitStack() as stack:
+        sinks = [
+            stack.enter_context(mip_path(temp, mip).open("wb", buffering=0))
+            for mip in range(num_mips)
+        ]
+        cascade = _Cascade(files, sinks)
+        for strip, done in _strips(image, path):
+            cascade.add(strip)
+            if progress is not None:
+                progress(done)
+        cascade.finish()
+    fields = {"format": _FORMAT, **asdict(files)}
+    (temp / _META_NAME).write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
+    return files
+
+
+def _strips(image: pyvips.Image, path: Path) -> Iterator[tuple[np.ndarray, float]]:
+    """Rows of `image` from top to bottom, uint8 [rows, W, 3], and the fraction that is done."""
+    num_rows = max(1, min(256, _STRIP_BYTES // (3 * image.width)))
+    try:
+        region = pyvips.Region.new(image)
+        for y in range(0, image.height, num_rows):
+            rows = min(num_rows, image.height - y)
+            data = np.frombuffer(region.fetch(0, y, image.width, rows), dtype=np.uint8)
+            yield data.reshape(rows, image.width, 3), (y + rows) / image.height
+    except pyvips.Error as error:
+        raise ValueError(_unreadable(path, error)) from error
+
+
+class _Cascade:
+    """Sums over blocks, carried from level to level as integers and rounded once a level.
+
+    The image is continued by its nearest edge to whole blocks of the coarsest level, so that a
+    block on the edge is the exact average of what `render` shows there.
+    """
+
+    def __init__(self, files: PyramidFiles, sinks: list[FileIO]) -> None:
+        self._files = files
+        self._sinks = sinks
+        self._carry: list[np.ndarray | None] = [None] * len(sinks)
+        self._rows_left = [files.mip_size(mip)[1] for mip in range(len(sinks))]
+        self._num_rows = 0
+        self._last_row: np.ndarray | None = None
+        self._block = 1 << (len(sinks) - 1)
+
+    def add(self, strip: np.ndarray) -> None:
+        """Take the next rows of the base, uint8 [rows, W, 3]."""
+        self._num_rows += len(strip)
+        self._last_row = strip[-1:].copy()
+        pad = -strip.shape[1] % self._block
+        if pad:
+            strip = np.concatenate([strip, np.repeat(strip[:, -1:], pad, axis=1)], axis=1)
+        self._push(0, strip)
+
+    def finish(self) -> None:
+        """Continue the last row to a whole block."""
+        assert self._last_row is not None, "a pyramid has at least one row"
+        for _ in range(-self._num_rows % self._block):
+            self.add(self._last_row)
+
+    def _push(self, mip: int, sums: np.ndarray) -> None:
+        """Write rows of level `mip` and hand their sums in pairs to the next."""
+        width, _ = self._files.mip_size(mip)
+        num_rows = min(len(sums), self._rows_left[mip])
+        self._rows_left[mip] -= num_rows
+        rows = sums[:num_rows, :width]
+        if mip:
+            half = sums.dtype.type(1 << (2 * mip - 1))
+            rows = ((rows + half) >> sums.dtype.type(2 * mip)).astype(np.uint8)
+        _write_all(self._sinks[mip], rows)
+        if mip + 1 == len(self._sinks):
+            return
+        carry = self._carry[mip]
+        if carry is not None:
+            sums = np.concatenate([carry, sums])
+        self._carry[mip] = sums[-1:].copy() if len(sums) % 2 else None
+        sums = sums[: len(sums) // 2 * 2]
+        if len(sums):
+            dtype = _sum_dtype(mip + 1)
+            pairs = np.add(sums[0::2], sums[1::2], dtype=dtype)
+            self._push(mip + 1, np.add(pairs[:, 0::2], pairs[:, 1::2], dtype=dtype))
+
+
+def _sum_dtype(mip: int) -> type[np.unsignedinteger]:
+    """The narrowest integer that holds a block's sum and its rounding half."""
+    if mip <= 3:
+        return np.uint16
+    return np.uint32 if mip < _MAX_UINT32_LEVEL else np.uint64
+
+
+def _write_all(sink: FileIO, rows: np.ndarray) -> None:
+    """Write all of `rows`; an unbuffered file may take part of a large block."""
+    view = memoryview(np.ascontiguousarray(rows).data).cast("B") if rows.size else memoryview(b"")
+    while len(view):
+        view = view[sink.write(view) :]
+
+
+def _read_meta(folder: Path) -> PyramidFiles | None:
+    """What a whole pyramid in `folder` says of itself; None where there is none."""
+    try:
+        fields = json.loads((folder / _META_NAME).read_text(encoding="utf-8"))
+        if fields.pop("format") != _FORMAT:
+            return None
+        fields["source_size"] = tuple(fields["source_size"])
+        fields["crop"] = tuple(fields["crop"])
+        files = PyramidFiles(**fields)
+        for mip in range(files.num_mips):
+            if mip_path(folder, mip).stat().st_size != 3 * math.prod(files.mip_size(mip)):
+                return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return files
+
+
+def _move_into_place(temp: Path, folder: Path) -> None:
+    """Rename `temp` to `folder`; where another process was first, its pyramid is as good."""
+    try:
+        temp.rename(folder)
+    except OSError:
+        if _read_meta(folder) is None:
+            shutil.rmtree(folder, ignore_errors=True)
+            temp.rename(folder)
+
+
+def _remove_stale(parent: Path, name: str) -> None:
+    """Remove what a killed process left of the same pyramid."""
+    for left in parent.glob(f"{name}.tmp-*"):
+        pid = left.name.removeprefix(f"{name}.tmp-").split("-")[0]
+        if pid.isdigit() and not _is_running(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_running(pid: int) -> bool:
+    """Whether a process of this number lives; unknown counts as living."""
+    if sys.platform == "win32":
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+@contextlib.contextmanager
+def _disk_errors(parent: Path) -> Iterator[None]:
+    """Turn an OSError of writing the cache into one line that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(
+            error.errno,
+            f"the pyramid cannot be written to {parent}: {reason}. "
+            "Make room there, or set XDG_CACHE_HOME to a folder on a larger disk.",
+        ) from error

@@ -1,0 +1,300 @@
+"""A training run as a folder: configuration, log, samples, checkpoint, resumable state.
+
+Every file is written under a temporary name and moved into place, so a kill at any instant leaves
+the files of the last save.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+
+from model.checkpoints import header_of, render_preview, save_checkpoint, save_tensors
+from model.config import (
+    DiscriminatorConfig,
+    GeneratorConfig,
+    LossConfig,
+    TrainConfig,
+    from_dict,
+    to_dict,
+)
+from model.generator_space import GeneratorSpace
+from model.presets import Preset
+from model.pyramid import ImagePyramid
+from model.sampling import RegisteredSource
+from model.space import Window, to_uint8
+from model.trainer import Trainer, TrainingStatus
+from model.warm_start import remember
+
+CONFIG, LOG, STATE, CHECKPOINT = (
+    "config.json",
+    "log.jsonl",
+    "state.resume",
+    "checkpoint.safetensors",
+)
+TICK_STEPS = 20
+
+
+@dataclass(frozen=True)
+class RunTick:
+    """One line of the log."""
+
+    step: int
+    kimg: float
+    minutes: float
+    fraction: float
+    images_per_second: float
+    losses: dict[str, float]
+
+
+def save_config(folder: Path, preset: Preset, data: dict[str, Any]) -> None:
+    """Write `config.json` of a new run."""
+    fields = {
+        "generator": to_dict(preset.generator),
+        "discriminator": to_dict(preset.discriminator),
+        "loss": to_dict(preset.loss),
+        "train": to_dict(preset.train),
+        "data": data,
+    }
+    _write_text(folder / CONFIG, json.dumps(fields, indent=1))
+
+
+def load_config(folder: Path) -> tuple[Preset, dict[str, Any]]:
+    """The preset and data description of an existing run.
+
+    Raises:
+        ValueError: The folder holds no run, or a damaged one.
+    """
+    try:
+        fields = json.loads((folder / CONFIG).read_text())
+        preset = Preset(
+            from_dict(GeneratorConfig, fields["generator"]),
+            from_dict(DiscriminatorConfig, fields["discriminator"]),
+            from_dict(LossConfig, fields["loss"]),
+            from_dict(TrainConfig, fields["train"]),
+        )
+        return preset, dict(fields["data"])
+    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"{folder} holds no training run that can be resumed ({error})."
+        ) from error
+
+
+class Run:
+    """A trainer and its folder.
+
+    Args:
+        folder: Created where it is missing.
+        preset: Sized for the data already.
+        pyramid: The image to train on.
+        data: Description of the data, for the folder and the checkpoint.
+        resume: Go on from the folder's saved state.
+
+    Raises:
+        ValueError: A new run was asked for and the folder holds one, or there is nothing to resume.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        preset: Preset,
+        pyramid: ImagePyramid,
+        data: dict[str, Any],
+        resume: bool = False,
+        device: torch.device | None = None,
+    ) -> None:
+        self.folder, self.preset, self.pyramid, self.data = folder, preset, pyramid, data
+        if not resume and (folder / STATE).exists():
+            raise ValueError(
+                f"{folder} already holds a run; add --resume to go on, or name a new folder."
+            )
+        if resume and not (folder / STATE).exists():
+            raise ValueError(f"{folder} holds no saved state; leave --resume out to start.")
+        (folder / "samples").mkdir(parents=True, exist_ok=True)
+        self.trainer = Trainer(
+            preset.generator,
+            preset.discriminator,
+            preset.loss,
+            preset.train,
+            RegisteredSource(pyramid),
+            device,
+        )
+        if resume:
+            load_state(folder / STATE, self.trainer)
+        else:
+            if preset.generator.memory is not None:
+                remember(self.trainer.G, pyramid, preset.train.seed)
+                self.trainer.start_average()
+            save_config(folder, preset, data)
+
+    def train(
+        self,
+        on_tick: Callable[[RunTick], None],
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Step until the budget is used or `should_stop()`, then save.
+
+        Args:
+            on_tick: Called every `TICK_STEPS` steps, after the log was written.
+            should_stop: Asked between steps.
+
+        Raises:
+            Diverged: A loss is not finite; the last saved state is good.
+            OSError: A file cannot be written; the last saved state is good.
+        """
+        saved = time.monotonic()
+        statuses: list[TrainingStatus] = []
+        while not self.trainer.finished and not should_stop():
+            statuses.append(self.trainer.step())
+            if len(statuses) == TICK_STEPS:
+                on_tick(self._log(statuses))
+                statuses = []
+            if time.monotonic() - saved > self.preset.train.autosave_seconds:
+                self.save()
+                saved = time.monotonic()
+        if statuses:
+            on_tick(self._log(statuses))
+        self.save()
+
+    def space(self) -> GeneratorSpace:
+        """The averaged weights as a scale space."""
+        trainer = self.trainer
+        header = header_of(self.preset.generator, {}, "")
+        return GeneratorSpace(
+            trainer.G_ema, header, f"{self.folder.name}@{trainer.step_count}", trainer.dtype
+        )
+
+    def save(self) -> None:
+        """Resumable state, checkpoint of the averaged weights, sample strip."""
+        trainer, space = self.trainer, self.space()
+        save_state(self.folder / STATE, trainer)
+        training = {
+            "kimg": trainer.cur_nimg / 1000,
+            "minutes": trainer.elapsed / 60,
+            "device": str(trainer.device),
+            "config": {
+                "loss": to_dict(self.preset.loss),
+                "train": to_dict(self.preset.train),
+                "discriminator": to_dict(self.preset.discriminator),
+            },
+        }
+        header = header_of(
+            self.preset.generator,
+            training,
+            self.data.get("licence", ""),
+            render_preview(space),
+            self.data.get("source"),
+        )
+        save_checkpoint(self.folder / CHECKPOINT, trainer.G_ema, header)
+        self._save_samples(space)
+
+    def _save_samples(self, space: GeneratorSpace) -> None:
+        """One strip: generated windows by octave above, the truth below."""
+        low, high = self.preset.generator.level_range
+        rng = np.random.default_rng(0)
+        rows: list[list[np.ndarray]] = [[], []]
+        for level in np.arange(low, high + 0.01):
+            size, d = 128, space.patch_size * 2.0**level
+            span = [max(s - size / d, 0.0) for s in space.field_size]
+            x, y = (float(rng.uniform(-s / 2, s / 2)) - size / d / 2 for s in span)
+            window = Window((x, y), float(level), size, size)
+            rows[0].append(to_uint8(space.render([window]))[0].cpu().numpy())
+            rows[1].append(to_uint8(self.pyramid.render([window]))[0].numpy())
+        strip = np.concatenate([np.concatenate(r, axis=1) for r in rows], axis=0)
+        path = self.folder / "samples" / f"step{self.trainer.step_count:07d}.jpg"
+        part = path.with_suffix(".part")
+        Image.fromarray(strip).save(part, "JPEG", quality=90)
+        part.replace(path)
+
+    def _log(self, statuses: list[TrainingStatus]) -> RunTick:
+        names = sorted({name for s in statuses for name in s.losses})
+        last = statuses[-1]
+        seconds = sum(s.seconds for s in statuses)
+        tick = RunTick(
+            last.step,
+            last.cur_nimg / 1000,
+            self.trainer.elapsed / 60,
+            last.fraction,
+            len(statuses) * self.trainer.images_per_step / seconds,
+            {n: float(np.mean([s.losses[n] for s in statuses if n in s.losses])) for n in names},
+        )
+        with (self.folder / LOG).open("a") as log:
+            log.write(json.dumps(tick.__dict__) + "\n")
+        return tick
+
+
+def save_state(path: Path, trainer: Trainer) -> None:
+    """Everything that `load_state` needs to go on, as tensors and JSON in one safetensors file."""
+    tensors: dict[str, torch.Tensor] = {}
+    for name, module in trainer.modules().items():
+        tensors |= {f"{name}/{k}": v.contiguous() for k, v in module.state_dict().items()}
+    for name, optimizer in trainer.optimizers().items():
+        for index, state in optimizer.state_dict()["state"].items():
+            for key, value in state.items():
+                tensors[f"{name}/{index}/{key}"] = torch.as_tensor(value).contiguous()
+    meta = {"counters": trainer.counters(), "rng": trainer.rng.bit_generator.state}
+    save_tensors(path, tensors, {"scalespace-state": json.dumps(meta)})
+
+
+def load_state(path: Path, trainer: Trainer) -> None:
+    """Bring `trainer` to where `save_state` was called.
+
+    Raises:
+        ValueError: The file is damaged, or of a run with other networks.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            meta = json.loads(file.metadata()["scalespace-state"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        for name, module in trainer.modules().items():
+            prefix = f"{name}/"
+            module.load_state_dict(
+                {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+            )
+        for name, optimizer in trainer.optimizers().items():
+            state: dict[int, dict[str, torch.Tensor]] = {}
+            for key, value in tensors.items():
+                if key.startswith(f"{name}/"):
+                    _, index, field = key.split("/")
+                    state.setdefault(int(index), {})[field] = value
+            full = optimizer.state_dict()
+            optimizer.load_state_dict({"state": state, "param_groups": full["param_groups"]})
+            _match_layout(optimizer)
+        trainer.restore_counters(meta["counters"])
+        trainer.rng.bit_generator.state = meta["rng"]
+    except (SafetensorError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
+        first = str(error).splitlines()[0]
+        raise ValueError(f"{path} cannot be resumed ({first}); start a new run.") from error
+
+
+def _match_layout(optimizer: torch.optim.Optimizer) -> None:
+    """Lay every moment out as its parameter: the fused optimisers walk both in memory order."""
+    for param, state in optimizer.state.items():
+        for key, value in state.items():
+            if value.shape == param.shape:
+                state[key] = torch.empty_like(param).copy_(value)
+
+
+def _write_text(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def with_budget(preset: Preset, minutes: float | None, kimg: float | None) -> Preset:
+    """`preset` with another budget, where one is named."""
+    train = preset.train
+    if minutes is not None:
+        train = replace(train, minutes=minutes, kimg=None)
+    if kimg is not None:
+        train = replace(train, kimg=kimg)
+    return replace(preset, train=train)

@@ -1,0 +1,276 @@
+"""Training as a unit of work, `Trainer.step()`: pause, stop and snapshot are checks between."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from model.allocator import keep_freed_memory
+from model.config import DiscriminatorConfig, GeneratorConfig, LossConfig, TrainConfig
+from model.discriminator import Discriminator
+from model.ema import update_ema
+from model.generator import Generator
+from model.losses import (
+    discriminator_loss,
+    generator_loss,
+    gradient_penalty,
+    ramp,
+    reconstruction,
+)
+from model.optim import TouchedRMSprop
+from model.sampling import LevelShare, PatchSource, draw_level, draw_windows
+
+
+@dataclass(frozen=True)
+class TrainingStatus:
+    """What one step reports."""
+
+    step: int
+    cur_nimg: int
+    """Windows seen."""
+    fraction: float
+    """Share of the budget that is used, 0 to 1."""
+    adversarial: bool
+    """Whether the discriminator speaks yet."""
+    losses: dict[str, float]
+    """Means of the step's groups, by name."""
+    seconds: float
+    """Duration of the step."""
+
+
+_COUNTERS = ("step_count", "cur_nimg", "d_steps", "elapsed", "adversarial_rms")
+
+
+class Diverged(Exception):
+    """A loss became infinite or NaN; the message says at which step."""
+
+
+class Trainer:
+    """Networks, averages and optimisers of one run.
+
+    Args:
+        generator: Configuration of the generator.
+        discriminator: Of the discriminator.
+        loss: Weights and levels of the loss terms.
+        train: Rates, batch and budget.
+        source: Data whose windows have a known level and place.
+    """
+
+    def __init__(
+        self,
+        generator: GeneratorConfig,
+        discriminator: DiscriminatorConfig,
+        loss: LossConfig,
+        train: TrainConfig,
+        source: PatchSource,
+        device: torch.device | None = None,
+        dtype: torch.dtype = torch.bfloat16,
+    ) -> None:
+        keep_freed_memory()
+        self.device = device or torch.device("cpu")
+        self.generator_config, self.loss, self.train, self.source = generator, loss, train, source
+        self.dtype = dtype
+        self.G = Generator(generator, train.seed).to(self.device)
+        self.D = Discriminator(
+            discriminator, generator.patch_size, generator.level_range, train.seed + 1
+        ).to(self.device)
+        self.G_ema = copy.deepcopy(self.G).requires_grad_(False)
+        self.rng = np.random.default_rng(train.seed)
+        self.step_count = self.cur_nimg = self.d_steps = 0
+        self.elapsed = 0.0
+        self.adversarial_rms = 0.0
+        self._make_optimizers()
+
+    def _make_optimizers(self) -> None:
+        memory = [] if self.G.memory is None else list(self.G.memory.parameters())
+        held = {id(p) for p in memory}
+        network = [p for p in self.G.parameters() if id(p) not in held]
+        self.opt_G = torch.optim.Adam(network, lr=1e-3, betas=(0.0, 0.99), fused=True)
+        self.opt_M = TouchedRMSprop(memory, lr=self.train.memory_lr) if memory else None
+        self.opt_D = torch.optim.Adam(
+            self.D.parameters(), lr=self.train.discriminator_lr, betas=(0.0, 0.99), fused=True
+        )
+
+    @property
+    def fraction(self) -> float:
+        """Share of the budget that is used, 0 to 1."""
+        shares = [self.elapsed / (60 * self.train.minutes)] if self.train.kimg is None else []
+        if self.train.kimg is not None:
+            shares.append(self.cur_nimg / (1000 * self.train.kimg))
+        return min(max(shares), 1.0)
+
+    @property
+    def finished(self) -> bool:
+        return self.fraction >= 1
+
+    def start_average(self) -> None:
+        """After the memory was filled: the average begins there too."""
+        self.G_ema.load_state_dict(self.G.state_dict())
+
+    def step(self) -> TrainingStatus:
+        """One update of every network, from `train.groups` groups of windows.
+
+        Raises:
+            Diverged: A loss is not finite; the weights are those before the step.
+        """
+        began = time.perf_counter()
+        adversarial = self.fraction >= self.train.adversarial_start
+        self._set_rates(adversarial)
+        sums: dict[str, list[float]] = {}
+        self.opt_G.zero_grad(set_to_none=True)
+        for _ in range(self.train.groups):
+            level = draw_level(self._shares(adversarial), self.rng)
+            for name, value in self._group(level, adversarial).items():
+                sums.setdefault(name, []).append(value)
+        losses = {name: float(np.mean(values)) for name, values in sums.items()}
+        bad = [name for name, value in losses.items() if not math.isfinite(value)]
+        if bad:
+            raise Diverged(f"{', '.join(bad)} is not finite at step {self.step_count}.")
+        for optimizer in self._generator_optimizers():
+            optimizer.step()
+        count = self.images_per_step
+        # A short average at first: it must not remember the untrained weights.
+        halflife = min(self.train.ema_halflife_kimg, self.cur_nimg / 1000 * 0.1)
+        update_ema(self.G_ema, self.G, count, halflife)
+        self.step_count += 1
+        self.cur_nimg += count
+        seconds = time.perf_counter() - began
+        self.elapsed += seconds
+        return TrainingStatus(
+            self.step_count, self.cur_nimg, self.fraction, adversarial, losses, seconds
+        )
+
+    def _generator_optimizers(self) -> list[torch.optim.Optimizer]:
+        return [self.opt_G] if self.opt_M is None else [self.opt_G, self.opt_M]
+
+    def _set_rates(self, adversarial: bool) -> None:
+        """Rates of this step: a warm-up, then level, then a fall over the last fifth."""
+        t = self.train
+        rise = min(1.0, (self.step_count + 1) / 50)
+        fall = 0.05 + 0.95 * ramp(self.fraction, 1.0, 0.8)
+        rate = t.adversarial_generator_lr if adversarial else t.generator_lr
+        if not adversarial and t.adversarial_start < 1:
+            late = ramp(self.fraction, 0.8 * t.adversarial_start, t.adversarial_start)
+            rate *= (t.adversarial_generator_lr / t.generator_lr) ** late
+        for group in self.opt_G.param_groups:
+            group["lr"] = rate * rise * fall
+            # Momentum helps a fixed target and harms a moving one.
+            group["betas"] = (0.0 if adversarial else 0.9, 0.99)
+        if self.opt_M is not None:
+            for group in self.opt_M.param_groups:
+                group["lr"] = t.memory_lr * (rate / t.generator_lr) ** 0.5 * rise * fall
+        for group in self.opt_D.param_groups:
+            group["lr"] = t.discriminator_lr * fall
+
+    def _shares(self, adversarial: bool) -> tuple[LevelShare, ...]:
+        """Where groups come from: where the memory is largest, then where detail is invented."""
+        low, high = self.generator_config.level_range
+        remembered = min(self.loss.remembered_level + 0.5, high)
+        middle = low + 0.6 * (remembered - low)
+        fine = 0.5 if adversarial else 0.2
+        shares = [
+            LevelShare(low, middle, 0.4 * (1 - fine)),
+            LevelShare(middle, remembered, 0.6 * (1 - fine)),
+        ]
+        if high > remembered:
+            shares.append(LevelShare(remembered, high, fine))
+        return tuple(shares)
+
+    def _group(self, level: float, adversarial: bool) -> dict[str, float]:
+        """Forward and backward of one group; gradients add up in the generator."""
+        t, config = self.train, self.generator_config
+        windows = draw_windows(
+            level, t.group_size, config.patch_size, config.field_size, self.G.alignment, self.rng
+        )
+        real_img = self.source.images(windows).to(self.device)
+        gen_img = self.G(windows, self._latents(), self.dtype)
+        leaf = gen_img.detach().requires_grad_(True)
+        loss_rec = reconstruction(leaf, real_img, level, self.loss)
+        losses = {"reconstruction": float(loss_rec.detach())}
+        (grad_img,) = torch.autograd.grad(loss_rec, leaf)
+        grad_img = grad_img * leaf.numel()
+        speaks = ramp(level, self.loss.adversarial_from, self.loss.adversarial_full)
+        if adversarial and speaks > 0:
+            levels = torch.full((len(windows),), level, device=self.device)
+            losses |= self._discriminator_step(real_img, gen_img.detach(), levels)
+            grad_adv, losses["adversarial"] = self._adversarial_gradient(real_img, gen_img, levels)
+            grad_img = grad_img + self.loss.adversarial_weight * speaks * grad_adv
+        gen_img.backward(grad_img / (leaf.numel() * t.groups))
+        return losses
+
+    def _latents(self) -> torch.Tensor | None:
+        dim = self.generator_config.z_dim
+        if not dim:
+            return None
+        z = self.rng.standard_normal((self.train.group_size, dim)).astype(np.float32)
+        return torch.from_numpy(z).to(self.device)
+
+    def _discriminator_step(
+        self, real_img: torch.Tensor, gen_img: torch.Tensor, levels: torch.Tensor
+    ) -> dict[str, float]:
+        self.opt_D.zero_grad(set_to_none=True)
+        real_logits, gen_logits = self.D(real_img, levels), self.D(gen_img, levels)
+        loss_D = discriminator_loss(real_logits, gen_logits, self.loss.adversarial)
+        losses = {
+            "discriminator": float(loss_D.detach()),
+            "logit_gap": float((real_logits - gen_logits).detach().mean()),
+        }
+        interval = self.loss.penalty_interval
+        if self.d_steps % interval == 0:
+            r1 = gradient_penalty(self.D, real_img, levels)
+            r2 = gradient_penalty(self.D, gen_img, levels)
+            loss_D = loss_D + interval / 2 * (self.loss.r1_gamma * r1 + self.loss.r2_gamma * r2)
+            losses |= {"r1": float(r1.detach()), "r2": float(r2.detach())}
+        loss_D.backward()
+        self.opt_D.step()
+        self.d_steps += 1
+        return losses
+
+    def _adversarial_gradient(
+        self, real_img: torch.Tensor, gen_img: torch.Tensor, levels: torch.Tensor
+    ) -> tuple[torch.Tensor, float]:
+        """Gradient of the adversarial loss at the generator's output, of unit mean power.
+
+        Normalised by its running RMS, so that its weight against the reconstruction means the same
+        all through training. Source: ByteDance's adversarial flow models (2025), section on
+        gradient normalisation.
+        """
+        leaf = gen_img.detach().requires_grad_(True)
+        with torch.no_grad():
+            real_logits = self.D(real_img, levels)
+        loss = generator_loss(real_logits, self.D(leaf, levels), self.loss.adversarial)
+        (grad,) = torch.autograd.grad(loss, leaf)
+        rms = float(grad.square().mean().sqrt())
+        self.adversarial_rms = (
+            rms if self.adversarial_rms == 0 else (0.98 * self.adversarial_rms + 0.02 * rms)
+        )
+        return grad / max(self.adversarial_rms, 1e-12), float(loss.detach())
+
+    @property
+    def images_per_step(self) -> int:
+        """Windows that one step sees."""
+        return self.train.groups * self.train.group_size
+
+    def modules(self) -> dict[str, nn.Module]:
+        """The networks by name, as a resumable state holds them."""
+        return {"G": self.G, "G_ema": self.G_ema, "D": self.D}
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """The optimisers by name, as a resumable state holds them."""
+        named: dict[str, torch.optim.Optimizer] = {"opt_G": self.opt_G, "opt_D": self.opt_D}
+        return named if self.opt_M is None else named | {"opt_M": self.opt_M}
+
+    def counters(self) -> dict[str, float]:
+        """Plain numbers that belong to a resumable state."""
+        return {name: getattr(self, name) for name in _COUNTERS}
+
+    def restore_counters(self, counters: dict[str, float]) -> None:
+        """Set what `counters` returned."""
+        for name in _COUNTERS:
+            setattr(self, name, counters[name])

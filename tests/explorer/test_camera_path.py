@@ -1,0 +1,157 @@
+"""Camera paths: geometry, files, and clear errors."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from explorer.camera import Camera
+from explorer.camera_path import (
+    CameraPath,
+    CameraPathError,
+    Keyframe,
+    ZoomPan,
+    flight,
+    load_path,
+    parse_path,
+    save_path,
+)
+
+HOME = Camera(0.0, 0.0, -0.2)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e-12, 1e-9, 1e-7, 1e-5, 1e-3, 0.1, 0.6])
+@pytest.mark.parametrize("zoom", [-1.0, 0.0, 1e-6, 4.0, 8.5])
+def test_zoom_pan_starts_and_ends_where_it_should_without_a_jump(
+    offset: float, zoom: float
+) -> None:
+    for a, b in (
+        (HOME, Camera(offset, -offset, zoom)),
+        (Camera(offset, -offset, zoom), HOME),
+    ):
+        way = ZoomPan(a, b)
+        near = [way.at(f) for f in (1e-9, 1 - 1e-9)]
+        for camera, end in zip(near, (a, b)):
+            width = 2.0 ** -min(camera.log2_zoom, end.log2_zoom)
+            assert abs(camera.log2_zoom - end.log2_zoom) < 1e-6
+            assert math.hypot(camera.cx - end.cx, camera.cy - end.cy) < 1e-6 * width
+        assert way.length >= 0
+
+
+def test_a_tiny_offset_is_a_pure_zoom() -> None:
+    """The published form of r raises a domain error here."""
+    pure = ZoomPan(HOME, Camera(0.0, 0.0, 7.8))
+    nearly = ZoomPan(HOME, Camera(1e-7, 0.0, 7.8))
+    for i in range(1, 20):
+        difference = pure.at(i / 20).log2_zoom - nearly.at(i / 20).log2_zoom
+        assert abs(difference) < 1e-4
+    assert pure.length == pytest.approx(8.0 * math.log(2) / math.sqrt(2))
+
+
+def test_a_long_pan_backs_away_and_keeps_its_perceived_speed() -> None:
+    way = ZoomPan(Camera(-0.5, 0.0, 6.0), Camera(0.5, 0.0, 6.0))
+    assert way.at(0.5).log2_zoom < 3.0
+    assert way.at(0.5).cx == pytest.approx(0.0, abs=1e-9)
+    speeds = []
+    for i in range(100):
+        a, b = way.at(i / 100), way.at((i + 1) / 100)
+        width = 2.0 ** -((a.log2_zoom + b.log2_zoom) / 2)
+        zoomed = math.log(2) * (b.log2_zoom - a.log2_zoom) / math.sqrt(2)
+        panned = math.sqrt(2) * (b.cx - a.cx) / width
+        speeds.append(math.hypot(zoomed, panned))
+    assert max(speeds) / min(speeds) < 1.02
+
+
+def test_path_rests_at_its_ends_and_passes_its_keyframes() -> None:
+    keys = (
+        Keyframe(1.0, HOME),
+        Keyframe(3.0, Camera(0.2, 0.1, 4.0)),
+        Keyframe(4.0, Camera(-0.3, 0.0, 2.0), "linear"),
+    )
+    path = CameraPath(keys)
+    assert path.duration_s == 4.0
+    for key in keys:
+        assert path.at(key.time_s) == key.camera
+    assert path.at(-5.0) == HOME
+    assert path.at(99.0) == keys[-1].camera
+    # 'smooth' is at rest at both ends, 'linear' is not.
+    assert abs(path.at(1.001).log2_zoom - HOME.log2_zoom) < 1e-4
+    assert abs(path.at(3.001).log2_zoom - 4.0) > 1e-4
+
+
+def test_flight_takes_a_time_that_suits_its_length() -> None:
+    near = flight(HOME, Camera(0.0, 0.0, 1.0))
+    far = flight(HOME, Camera(0.5, 0.2, 8.0))
+    assert 0.25 <= near.duration_s < far.duration_s <= 4.0
+    assert flight(HOME, Camera(0.0, 0.0, 1.0), 12.5).duration_s == 12.5
+    for seconds in (0.0, -1.0, math.inf, math.nan):
+        with pytest.raises(CameraPathError, match="longer than 0 s"):
+            flight(HOME, HOME, seconds)
+
+
+def test_save_and_load_return_the_same_path(tmp_path: Path) -> None:
+    path = CameraPath(
+        (Keyframe(0.0, HOME), Keyframe(1 / 3, Camera(0.1, -1 / 7, math.pi), "linear"))
+    )
+    file = tmp_path / "flight.json"
+    save_path(path, file)
+    assert load_path(file) == path
+    assert [p.name for p in tmp_path.iterdir()] == ["flight.json"]
+
+
+def test_a_failed_save_leaves_nothing_half_written(tmp_path: Path) -> None:
+    taken = tmp_path / "folder"
+    taken.mkdir()
+    with pytest.raises(OSError):
+        save_path(CameraPath((Keyframe(0.0, HOME),)), taken)
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+def _table(**changes: object) -> dict[str, object]:
+    key: dict[str, object] = {"time": 0.0, "center": [0.0, 0.0], "log2_zoom": 1.0}
+    return {"format": 1, "keyframes": [key | changes]}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "not JSON"),
+        ("[]", "list 'keyframes'"),
+        ('{"keyframes": 3}', "list 'keyframes'"),
+        ('{"format": 2, "keyframes": []}', "format 2, this build reads up to 1"),
+        ('{"format": "x", "keyframes": []}', "whole number as format"),
+        ('{"format": 1, "keyframes": []}', "at least one keyframe"),
+        ('{"format": 1, "keyframes": [7]}', "keyframe 0 must be an object"),
+        (json.dumps(_table(center=[1])), r"center \[x, y\]"),
+        (json.dumps(_table(center="ab")), r"center \[x, y\]"),
+        (json.dumps(_table(time="soon")), "numbers as time"),
+        (json.dumps(_table(log2_zoom=True)), "numbers as time"),
+        (json.dumps(_table(log2_zoom=400)), "log2_zoom within"),
+        (json.dumps(_table(time=-1)), "before time 0"),
+        (json.dumps(_table(ease="bouncy")), "ease smooth or linear"),
+        (json.dumps(_table(zoom=3)), "unknown field 'zoom'"),
+        (json.dumps(_table()).replace("1.0", "NaN"), "finite"),
+    ],
+)
+def test_a_bad_path_is_one_clear_line(text: str, said: str) -> None:
+    with pytest.raises(CameraPathError, match=said) as caught:
+        parse_path(text, "p.json")
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith("p.json")
+
+
+def test_times_must_rise() -> None:
+    with pytest.raises(CameraPathError, match="keyframe 1 must be later"):
+        CameraPath((Keyframe(1.0, HOME), Keyframe(1.0, HOME)))
+
+
+def test_a_missing_or_binary_file_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(CameraPathError, match="cannot be read"):
+        load_path(tmp_path / "none.json")
+    file = tmp_path / "noise.json"
+    file.write_bytes(bytes(range(128, 256)))
+    with pytest.raises(CameraPathError, match="not a text file"):
+        load_path(file)

@@ -1,0 +1,137 @@
+"""Checkpoints: small, the same picture back, and one clear line for every bad file."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from model.checkpoints import header_of, load_generator_space, render_preview, save_checkpoint
+from model.generator_space import GeneratorSpace
+from model.header import METADATA_KEY, CheckpointError, read_header
+from model.space import Window
+from tests.model.small import small_generator
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    generator = small_generator()
+    header = header_of(generator.config, {"kimg": 1.5}, "CC0-1.0")
+    space = GeneratorSpace(generator, header, "x", torch.float32)
+    path = tmp_path / "small.safetensors"
+    full = header_of(generator.config, {"kimg": 1.5}, "CC0-1.0", render_preview(space))
+    save_checkpoint(path, generator, full)
+    return path
+
+
+def test_the_picture_comes_back(checkpoint: Path) -> None:
+    space = load_generator_space(checkpoint, CPU, "fp32")
+    header = header_of(space.generator.config, {}, "")
+    before = GeneratorSpace(small_generator(), header, "x", torch.float32)
+    window = [Window((-0.2, -0.1), 2.5, 64, 64)]
+    difference = (space.render(window) - before.render(window)).abs()
+    assert difference.mean() < 0.005  # 8-bit grids, half-precision weights
+    again = load_generator_space(checkpoint, CPU, "fp32")
+    assert torch.equal(again.render(window), space.render(window))
+    assert again.identity == space.identity
+
+
+def test_a_byte_a_cell_and_two_a_weight(checkpoint: Path) -> None:
+    tensors = load_file(checkpoint)
+    grids = [t for name, t in tensors.items() if name.startswith("memory.grids.") and t.ndim == 3]
+    assert grids and all(t.dtype == torch.int8 for t in grids)
+    generator = small_generator()
+    cells = sum(p.numel() for p in generator.memory.parameters())  # type: ignore[union-attr]
+    others = sum(p.numel() for p in generator.parameters()) - cells
+    stored = sum(t.numel() * t.element_size() for t in tensors.values())
+    assert cells + 2 * others < stored < cells + 4 * others + 4096
+
+
+def test_other_weights_have_another_identity(checkpoint: Path, tmp_path: Path) -> None:
+    other = small_generator(seed=1)
+    save_checkpoint(tmp_path / "b.safetensors", other, header_of(other.config, {}, ""))
+    first = load_generator_space(checkpoint, CPU).identity
+    assert first != load_generator_space(tmp_path / "b.safetensors", CPU).identity
+
+
+def _rewrite(path: Path, change: dict[str, object]) -> None:
+    fields = json.loads(_metadata(path)[METADATA_KEY]) | change
+    save_file(load_file(path), path, {METADATA_KEY: json.dumps(fields)})
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    data = path.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    return json.loads(data[8 : 8 + length])["__metadata__"]
+
+
+def test_missing(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="cannot be read: No such file"):
+        read_header(tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize("keep", [0, 5, 8, 100, -1, -1000])
+def test_truncated(checkpoint: Path, keep: int) -> None:
+    data = checkpoint.read_bytes()
+    checkpoint.write_bytes(data[:keep])
+    with pytest.raises(CheckpointError, match=r"truncated|not a checkpoint"):
+        load_generator_space(checkpoint, CPU)
+
+
+def test_foreign(tmp_path: Path) -> None:
+    path = tmp_path / "foreign.safetensors"
+    save_file({"a": torch.zeros(3)}, path, {"format": "pt"})
+    with pytest.raises(CheckpointError, match="another program"):
+        load_generator_space(path, CPU)
+    path.write_bytes(b"\x80\x04\x95" * 100)
+    with pytest.raises(CheckpointError, match="not a checkpoint"):
+        load_generator_space(path, CPU)
+
+
+def test_too_new(checkpoint: Path) -> None:
+    _rewrite(checkpoint, {"format": 2})
+    with pytest.raises(CheckpointError, match="format 2, this build reads up to 1; update"):
+        load_generator_space(checkpoint, CPU)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"patch_size": "many"},
+        {"field_size": [1.0]},
+        {"preview": "***"},
+        {"config": {"patch_size": 32, "widhts": [8]}},
+        {"config": {"patch_size": 32}},
+    ],
+)
+def test_damaged(checkpoint: Path, change: dict[str, object]) -> None:
+    _rewrite(checkpoint, change)
+    with pytest.raises(CheckpointError) as caught:
+        load_generator_space(checkpoint, CPU)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_field_names_the_nearest_known_one(checkpoint: Path) -> None:
+    _rewrite(checkpoint, {"config": {"widhts": [8]}})
+    with pytest.raises(CheckpointError, match="did you mean 'widths'"):
+        load_generator_space(checkpoint, CPU)
+
+
+def test_a_full_disk_leaves_the_old_file(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = checkpoint.read_bytes()
+
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("model.checkpoints.save_file", full)
+    generator = small_generator(seed=5)
+    with pytest.raises(OSError, match="No space left"):
+        save_checkpoint(checkpoint, generator, header_of(generator.config, {}, ""))
+    assert checkpoint.read_bytes() == before
+    assert [p.name for p in checkpoint.parent.iterdir()] == [checkpoint.name]

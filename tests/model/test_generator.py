@@ -1,0 +1,173 @@
+"""The generator: exact tiles, anchored in the field, a level and a latent that matter."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from model.checkpoints import header_of
+from model.generator import Generator
+from model.generator_space import GeneratorSpace
+from model.scale import density
+from model.space import ScaleSpace, Window
+from tests.model.small import small_generator
+
+
+def space_of(generator: Generator, dtype: torch.dtype = torch.float32) -> GeneratorSpace:
+    return GeneratorSpace(generator, header_of(generator.config, {}, ""), "test", dtype)
+
+
+class ZeroPadded:
+    """The same space through a zero-padded 3 x 3 average: the control that must show seams."""
+
+    def __init__(self, space: GeneratorSpace) -> None:
+        self.space = space
+
+    def render(self, windows: Sequence[Window]) -> torch.Tensor:
+        return F.conv2d(self.space.render(windows), torch.ones(3, 1, 3, 3) / 9, padding=1, groups=3)
+
+
+def worst_seam(space: ScaleSpace | ZeroPadded, windows: int, seed: int) -> float:
+    """Largest difference between windows in one go and the same from shuffled tiles."""
+    rng = np.random.default_rng(seed)
+    worst = 0.0
+    for _ in range(windows):
+        level = float(rng.uniform(-0.5, 5.5))
+        height, width = (int(v) for v in rng.integers(30, 90, 2))
+        origin = tuple(rng.uniform(-0.8, 0.5, 2))
+        window = Window(origin, level, height, width)
+        whole = space.render([window])[0]
+        tile = int(rng.choice([16, 23, 40]))
+        places = [
+            (x, y)
+            for y in range(0, height - tile + 1, tile)
+            for x in range(0, width - tile + 1, tile)
+        ]
+        rng.shuffle(places)
+        for begin in range(0, len(places), 3):
+            batch = places[begin : begin + 3]
+            tiles = space.render([window.crop(x, y, tile, tile, 32) for x, y in batch])
+            for (x, y), img in zip(batch, tiles, strict=True):
+                difference = (img - whole[:, y : y + tile, x : x + tile]).abs().max()
+                worst = max(worst, float(difference))
+    return worst
+
+
+@pytest.mark.parametrize("oversampling", [1, 2])
+def test_tiles_equal_the_window_and_a_zero_padded_control_does_not(oversampling: int) -> None:
+    space = space_of(small_generator(nonlinearity_oversampling=oversampling))
+    assert worst_seam(space, 12, seed=1) < 1e-4
+    assert worst_seam(ZeroPadded(space), 4, seed=1) > 1e-2
+
+
+def test_tiles_equal_the_window_in_half_precision() -> None:
+    space = space_of(small_generator(), torch.bfloat16)
+    assert worst_seam(space, 12, seed=2) < 2 / 255
+
+
+def test_the_picture_is_not_flat_at_any_level() -> None:
+    space = space_of(small_generator())
+    for level in (0.0, 1.3, 2.5, 4.0, 5.0):
+        assert space.render([Window((-0.2, -0.2), level, 32, 32)]).std() > 0.02
+
+
+def test_a_shift_by_whole_pixels_moves_the_picture() -> None:
+    space = space_of(small_generator())
+    d = density(2.0, 32)
+    here = space.render([Window((0.1, -0.2), 2.0, 40, 40)])
+    there = space.render([Window((0.1 + 5 / d, -0.2 + 3 / d), 2.0, 30, 30)])
+    torch.testing.assert_close(there, here[:, :, 3:33, 5:35], atol=1e-5, rtol=0)
+
+
+def test_a_change_of_the_memory_stays_near_its_place() -> None:
+    generator = small_generator()
+    space = space_of(generator)
+    window = Window((-0.65, -0.5), 1.0, 64, 83)
+    before = space.render([window])
+    with torch.no_grad():
+        grid = generator.memory.grids[2]  # type: ignore[union-attr]
+        grid[10:12, 30:32] += 1.0
+    change = (space.render([window]) - before).abs().sum((0, 1))
+    rows, columns = change.nonzero(as_tuple=True)
+    d, resolution = density(1.0, 32), 36.0
+    center = ((10.5 - 2 + 0.5) / resolution * d, (30.5 - 2 + 0.5) / resolution * d)
+    reach = 2 * d / resolution + 2 * (2 * (1 + 2 + 4))  # cells, and the convolutions of 3 stages
+    assert change.max() > 0.01
+    assert (rows - center[0]).abs().max() < reach
+    assert (columns - center[1]).abs().max() < reach
+
+
+def test_no_grid_and_no_wave_is_finer_than_the_window() -> None:
+    generator = small_generator()
+    for level in np.linspace(0, 5, 41):
+        d = density(float(level), 32)
+        memory = generator.memory
+        assert memory is not None
+        stages = [(d / 2**k, k < 2) for k in range(3)]
+        for stage_density, coarser in stages:
+            for g in memory.speaking(stage_density, coarser):
+                assert memory.config.resolutions[g] <= stage_density
+            for octave in generator.fourier.speaking(stage_density, coarser):
+                fastest = generator.fourier.freqs[octave].norm(dim=1).max()
+                assert fastest <= stage_density / 2
+        said = [memory.speaking(*stage) for stage in stages]
+        for g, resolution in enumerate(memory.config.resolutions):
+            total = sum(s.get(g, 0.0) for s in said)
+            if resolution * 2**0.25 <= d:
+                assert math.isclose(total, 1.0)  # handed over whole, nothing said twice
+
+
+def test_the_level_is_a_style_of_the_layers() -> None:
+    """The public implementation computes it and never uses it."""
+    generator = small_generator()
+    window = Window((0.0, 0.0), 2.0, 32, 32)
+    before = generator([window])
+    with torch.no_grad():
+        generator.mapping.dense1.weight *= 1.5
+    assert (generator([window]) - before).abs().max() > 1e-3
+
+
+def test_a_latent_changes_the_picture_and_a_seed_names_it() -> None:
+    space = space_of(small_generator(z_dim=4))
+    first, second = (space.render([Window((0.0, 0.0), 2.0, 32, 32, seed=seed)]) for seed in (1, 2))
+    assert (first - second).abs().max() > 1e-3
+    assert torch.equal(first, space.render([Window((0.0, 0.0), 2.0, 32, 32, seed=1)]))
+
+
+def test_many_latents_in_one_batch_equal_single_ones() -> None:
+    """Styles scale the input where they differ, and the weights where there is one."""
+    generator = small_generator(z_dim=4)
+    windows = [Window((0.0, 0.0), 2.0, 16, 16)] * 3
+    z = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    together = generator(windows, z)
+    for i in range(3):
+        alone = generator(windows[:1], z[i : i + 1])
+        torch.testing.assert_close(together[i : i + 1], alone, atol=1e-5, rtol=1e-4)
+
+
+def test_windows_that_cannot_share_a_batch_are_refused_and_the_space_splits_them() -> None:
+    generator = small_generator()
+    d = density(2.0, 32)
+    windows = [Window((0.0, 0.0), 2.0, 16, 16), Window((1 / d, 0.0), 2.0, 16, 16)]
+    with pytest.raises(ValueError, match="modulo 4"):
+        generator(windows)
+    both = space_of(generator).render(windows)
+    torch.testing.assert_close(both[0, :, :, 1:], both[1, :, :, :-1], atol=1e-5, rtol=0)
+
+
+def test_one_pixel_and_far_outside_the_field() -> None:
+    space = space_of(small_generator())
+    assert space.render([Window((0.0, 0.0), 3.0, 1, 1)]).shape == (1, 3, 1, 1)
+    assert space.render([Window((9.0, -7.0), 3.0, 5, 8)]).isfinite().all()
+
+
+def test_a_seed_gives_the_same_generator() -> None:
+    first, second, other = (small_generator(seed) for seed in (3, 3, 4))
+    window = [Window((0.0, 0.0), 2.0, 16, 16)]
+    assert torch.equal(first(window), second(window))
+    assert not torch.equal(first(window), other(window))

@@ -1,0 +1,224 @@
+"""Training: it learns, a seed repeats it, a run resumes to the same numbers."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from model.checkpoints import load_generator_space
+from model.config import DiscriminatorConfig, LossConfig, TrainConfig
+from model.header import read_header
+from model.presets import PRESETS, Preset
+from model.pyramid import ImagePyramid
+from model.runs import CHECKPOINT, LOG, STATE, Run, RunTick, load_config
+from model.sampling import LevelShare, draw_level, draw_windows
+from model.trainer import Diverged, Trainer
+from tests.model.small import CONFIG
+
+TRAIN = TrainConfig(kimg=0.08, adversarial_start=0.5, group_size=4, groups=2, autosave_seconds=0.2)
+LOSS = LossConfig(
+    adversarial_from=2.0,
+    adversarial_full=3.0,
+    full_until=2.0,
+    full_none_from=4.0,
+    remembered_level=2.0,
+)
+
+
+@pytest.fixture
+def pyramid(tmp_path: Path) -> ImagePyramid:
+    """A picture with detail at every octave, 640 x 512."""
+    rng = np.random.default_rng(0)
+    picture = np.zeros((512, 640, 3))
+    for octave in range(8):
+        cells = rng.uniform(-1, 1, (2 + 2**octave, 2 + 2**octave, 3)).astype(np.float32)
+        layers = [
+            np.asarray(Image.fromarray(cells[..., c]).resize((640, 512), Image.Resampling.BICUBIC))
+            for c in range(3)
+        ]
+        picture += np.stack(layers, 2) * 24
+    path = tmp_path / "picture.png"
+    Image.fromarray(np.clip(picture + 128, 0, 255).astype(np.uint8)).save(path)
+    opened = ImagePyramid.open(path, patch_size=32, cache_dir=tmp_path / "cache")
+    yield opened
+    opened.close()
+
+
+def small_preset(pyramid: ImagePyramid, train: TrainConfig = TRAIN) -> Preset:
+    preset = Preset(CONFIG, DiscriminatorConfig(widths=(8, 12, 16)), LOSS, train)
+    return preset.for_field(pyramid.field_size, (0.0, 4.0))
+
+
+def psnr_of(run: Run, pyramid: ImagePyramid, level: float) -> float:
+    rng = np.random.default_rng(9)
+    windows = draw_windows(level, 8, 32, pyramid.field_size, 4, rng)
+    truth = torch.cat([pyramid.render([w]) for w in windows])
+    error = run.space().render(windows) - truth
+    return 10 * math.log10(4 / float(error.square().mean()))
+
+
+def test_learns_what_it_is_shown(pyramid: ImagePyramid, tmp_path: Path) -> None:
+    train = replace(TRAIN, kimg=0.6, autosave_seconds=600)
+    run = Run(tmp_path / "run", small_preset(pyramid, train), pyramid, {})
+    before = psnr_of(run, pyramid, 1.0)
+    ticks: list[RunTick] = []
+    run.train(ticks.append)
+    assert psnr_of(run, pyramid, 1.0) > before + 2
+    assert {"reconstruction", "discriminator", "adversarial", "r1", "r2"} <= ticks[-1].losses.keys()
+
+
+def test_unregistered_levels_learn_texture_only_where_the_loss_says_so(
+    pyramid: ImagePyramid, tmp_path: Path
+) -> None:
+    """Below `adversarial_from` the discriminator never sees a window."""
+    trainer = Run(tmp_path / "run", small_preset(pyramid), pyramid, {}).trainer
+    assert "discriminator" not in trainer._group(1.5, adversarial=True)
+    assert "discriminator" in trainer._group(3.5, adversarial=True)
+    assert "discriminator" not in trainer._group(3.5, adversarial=False)
+
+
+def test_writes_a_checkpoint_that_opens_and_a_log(pyramid: ImagePyramid, tmp_path: Path) -> None:
+    data = {"licence": "CC0-1.0", "source": pyramid.source}
+    run = Run(tmp_path / "run", small_preset(pyramid), pyramid, data)
+    run.train(lambda tick: None)
+    header = read_header(tmp_path / "run" / CHECKPOINT)
+    assert header.licence == "CC0-1.0"
+    assert header.source == {"name": "picture.png", "size": [640, 512], "crop": [0, 0, 640, 512]}
+    assert header.preview[:2] == b"\xff\xd8"
+    assert header.training["kimg"] == pytest.approx(0.08)
+    space = load_generator_space(tmp_path / "run" / CHECKPOINT, torch.device("cpu"))
+    view = space.render_view((0.0, 0.0), 1.0, (80, 64))
+    assert view.shape == (64, 80, 3) and view.std() > 10
+    lines = [json.loads(x) for x in (tmp_path / "run" / LOG).read_text().splitlines()]
+    assert lines[-1]["step"] == 10
+    assert list((tmp_path / "run" / "samples").glob("*.jpg"))
+
+
+def test_resume_gives_the_same_numbers_as_an_unbroken_run(
+    pyramid: ImagePyramid, tmp_path: Path
+) -> None:
+    preset = small_preset(pyramid, replace(TRAIN, kimg=0.16))
+
+    def losses(run: Run, steps: int) -> list[dict[str, float]]:
+        return [run.trainer.step().losses for _ in range(steps)]
+
+    unbroken = losses(Run(tmp_path / "a", preset, pyramid, {}), 20)
+    first = Run(tmp_path / "b", preset, pyramid, {})
+    begun = losses(first, 13)
+    first.save()
+    again_preset, data = load_config(tmp_path / "b")
+    assert again_preset == preset
+    resumed = Run(tmp_path / "b", again_preset, pyramid, data, resume=True)
+    assert begun + losses(resumed, 7) == unbroken
+
+
+def test_a_run_is_never_overwritten_and_nothing_is_resumed_from_nothing(
+    pyramid: ImagePyramid, tmp_path: Path
+) -> None:
+    preset = small_preset(pyramid)
+    with pytest.raises(ValueError, match="no saved state"):
+        Run(tmp_path / "run", preset, pyramid, {}, resume=True)
+    Run(tmp_path / "run", preset, pyramid, {}).save()
+    with pytest.raises(ValueError, match="already holds a run"):
+        Run(tmp_path / "run", preset, pyramid, {})
+    (tmp_path / "run" / STATE).write_bytes(b"not a state")
+    with pytest.raises(ValueError, match="cannot be resumed"):
+        Run(tmp_path / "run", preset, pyramid, {}, resume=True)
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched(
+    pyramid: ImagePyramid, tmp_path: Path
+) -> None:
+    trainer = Run(tmp_path / "run", small_preset(pyramid), pyramid, {}).trainer
+    trainer.source.images = lambda windows: torch.full((len(windows), 3, 32, 32), math.nan)  # type: ignore[method-assign]
+    before = {k: v.clone() for k, v in trainer.G.state_dict().items()}
+    with pytest.raises(Diverged, match="reconstruction"):
+        trainer.step()
+    after = trainer.G.state_dict()
+    assert all(torch.equal(after[k], v) for k, v in before.items())
+
+
+def test_windows_lie_in_the_field_and_cover_it() -> None:
+    rng = np.random.default_rng(0)
+    for level in (0.0, 0.4, 1.0, 3.7):
+        windows = draw_windows(level, 200, 32, (1.3, 1.0), 4, rng)
+        side = 2.0**-level
+        pixel = side / 32
+        x, y = np.array([w.origin_xy for w in windows]).T
+        assert x.min() >= -0.65 - 4 * pixel and x.max() + side <= 0.65 + 4 * pixel
+        assert y.min() >= -0.5 - 4 * pixel and y.max() + side <= 0.5 + 4 * pixel
+        if level >= 1:
+            assert x.min() < -0.6 and x.max() + side > 0.6
+            assert y.min() < -0.45 and y.max() + side > 0.45
+
+
+def test_levels_come_by_their_shares() -> None:
+    rng = np.random.default_rng(0)
+    shares = (LevelShare(0, 1, 1.0), LevelShare(5, 6, 3.0))
+    levels = [draw_level(shares, rng) for _ in range(2000)]
+    assert np.mean([v > 4 for v in levels]) == pytest.approx(0.75, abs=0.04)
+    assert all(0 <= v <= 1 or 5 <= v <= 6 for v in levels)
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_every_preset_builds_for_a_scene_that_is_not_square(name: str) -> None:
+    preset = PRESETS[name].for_field((1.0, 1.7), (0.0, 2.0))
+    small = replace(
+        preset,
+        generator=replace(
+            preset.generator,
+            widths=tuple(max(4, w // 16) for w in preset.generator.widths),
+            waves_per_octave=4,
+            w_dim=16,
+        ),
+        discriminator=replace(
+            preset.discriminator, widths=tuple(max(4, w // 16) for w in preset.discriminator.widths)
+        ),
+        train=replace(preset.train, group_size=2, groups=1, kimg=1.0, adversarial_start=0.0),
+        loss=replace(preset.loss, adversarial_from=-1.0, adversarial_full=-0.5),
+    )
+
+    class Grey:
+        field_size, level_range = (1.0, 1.7), (0.0, 2.0)
+
+        def images(self, windows: list) -> torch.Tensor:
+            size = windows[0].width
+            return torch.zeros(len(windows), 3, size, size)
+
+    trainer = Trainer(small.generator, small.discriminator, small.loss, small.train, Grey())
+    status = trainer.step()
+    assert all(math.isfinite(v) for v in status.losses.values())
+    assert "discriminator" in status.losses
+
+
+def test_a_kill_leaves_a_run_that_resumes(pyramid: ImagePyramid, tmp_path: Path) -> None:
+    """kill -9 of the real command, after its first save."""
+    command = [sys.executable, "-m", "explorer", "train", str(tmp_path / "picture.png")]
+    command += ["--out", str(tmp_path / "run"), "--cache", str(tmp_path / "cache")]
+    command += ["--levels", "0", "2", "--autosave", "0.1", "--kimg", "1000"]
+    child = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "run" / CHECKPOINT).exists():
+            assert child.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    read_header(tmp_path / "run" / CHECKPOINT)
+    resume = [*command[:-2], "--kimg", "0.001", "--resume"]
+    done = subprocess.run(resume, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == os.fspath(tmp_path / "run" / CHECKPOINT)
