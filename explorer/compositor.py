@@ -129,9 +129,15 @@ class Compositor:
 
     def set_exact(self, frame: ExactFrame, now: float, fade: bool = True) -> None:
         """Show the exact frame from `now` on; the one before stays below it while it fades in."""
+        texture = None
         while len(self._exact) > 1:
-            self._exact.pop(0).texture.release()
-        texture = self._image(frame.pixels)
+            old = self._exact.pop(0).texture
+            if texture is None and old.size[:2] == frame.pixels.shape[1::-1]:
+                texture = old  # a driver would take its time to give the memory back
+                texture.write(np.ascontiguousarray(frame.pixels))
+            else:
+                old.release()
+        texture = texture or self._image(frame.pixels)
         fade_s = self.config.exact_fade_s if fade else 0.0
         self._exact.append(_ExactLayer(frame.view, texture, now, fade_s))
 

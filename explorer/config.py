@@ -53,6 +53,8 @@ class CameraConfig:
     """A pan always leaves this fraction of the viewport on the picture."""
     fly_speed: float = 1.3
     """Speed of a flight to a place, units of van Wijk's path length per second."""
+    flight_lead_s: float = 0.1
+    """On a flight the target is the view after this time: about when its tiles are shown, s."""
     fly_max_s: float = 4.0
     """Longest flight to a place, s."""
     reduced_motion: bool = False
@@ -88,9 +90,9 @@ class StreamingConfig:
     """Largest batch of tiles."""
     max_request_tiles: int = 96
     """Tiles named in one request; the worker is asked again long before it runs out."""
-    exact_delay_s: float = 0.12
+    exact_delay_s: float = 0.08
     """The exact frame is begun after this time without input, s."""
-    cache_bytes: int = 160 * MIB
+    cache_bytes: int = 64 * MIB
     """Bytes of rendered tiles kept in memory."""
     prefetch_tiles: int = 96
     """Tiles rendered ahead around a still view."""
@@ -98,7 +100,7 @@ class StreamingConfig:
     """While moving, the worker's wish is renewed this often at most, s."""
     initial_pixels_per_s: float = 0.4e6
     """Rendering speed assumed until it was measured, pixels per second."""
-    worker_niceness: int = 5
+    worker_niceness: int = 12
     """Added to the niceness of the inference thread, so that it never delays a frame (0 to 19)."""
 
     def __post_init__(self) -> None:
@@ -129,7 +131,7 @@ class ViewportConfig:
     """Cross-fade of a new tile while the view is at rest, s."""
     moving_fade_s: float = 0.12
     """Cross-fade of a new tile while the view moves, s: two layers cost twice the fill."""
-    exact_fade_s: float = 0.13
+    exact_fade_s: float = 0.1
     """Cross-fade of the exact frame, s."""
     uploads_per_frame: int = 24
     """Tiles uploaded per frame at most; the rest waits for the next."""

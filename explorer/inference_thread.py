@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import mmap
 import os
 import sys
 import threading
@@ -421,7 +422,10 @@ class _ExactJob:
         width, height = view.size
         self.view = view
         self.begun_at = time.perf_counter()
-        self.pixels = np.empty((height, width, 4), np.uint8)
+        # Memory of its own, which goes back to the system whole; in the heap, frames of ever new
+        # sizes would leave gaps between the maps of the network.
+        memory = mmap.mmap(-1, height * width * 4)
+        self.pixels = np.frombuffer(memory, np.uint8).reshape(height, width, 4)
         window = Window(view.origin_xy, view.level, height, width, seed)
         self._chunks = deque(cut_into_tiles(window, patch_size, side))
 

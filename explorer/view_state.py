@@ -115,7 +115,7 @@ class ViewState:
     def target(self) -> Camera:
         """Where the displayed camera will come to rest, or is a moment later on a flight."""
         if self._flight is not None:
-            ahead = self._flight_time + 0.25 * self._flight_speed
+            ahead = self._flight_time + self.config.flight_lead_s * self._flight_speed
             return self._limited(self._flight.at(min(ahead, self._flight.duration_s)))
         a = self._anchor
         camera = self._camera(a.target_ax, a.target_ay, self._target_zoom)

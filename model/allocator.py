@@ -6,9 +6,11 @@ import ctypes
 import sys
 from functools import cache
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _KEPT_BYTES = 1 << 30
 _LARGEST_KEPT_BLOCK = 32 << 20  # glibc takes no larger value
+_ARENAS = 1
+"""One heap for all threads: each heap keeps what it was given, and its gaps."""
 
 
 @cache
@@ -25,3 +27,4 @@ def keep_freed_memory() -> None:
     if mallopt is not None:  # musl has none
         mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT_BLOCK)
         mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+        mallopt(_M_ARENA_MAX, _ARENAS)

@@ -39,6 +39,7 @@ class StatusLine(QStatusBar):
         self._timer = QTimer(self)
         self._timer.timeout.connect(self.refresh)
         self._timer.start(_UPDATE_MS)
+        viewport.exact_shown.connect(lambda _seconds: self.refresh())
 
     def _value(self, tip: str, widest: str, permanent: bool = False) -> QLabel:
         label = QLabel()

@@ -294,6 +294,8 @@ def test_a_flight_is_looked_ahead_ends_exactly_and_yields_to_a_hand() -> None:
     state.fly(flight(home, there, 2.0), 0.0)
     state.advance(1 / 60, 0.02)
     assert state.is_flying and state.rest_since is None
+    lead_s = state.config.flight_lead_s
+    assert_same(state.target, flight(home, there, 2.0).at(1 / 60 + lead_s), 1e-12)
     assert state.target.log2_zoom > state.displayed.log2_zoom
     now = settle(state)
     assert_same(state.displayed, there, 1e-12)
