@@ -15,7 +15,8 @@ setup:  ## system libraries and .venv; does nothing when both are in place
 explore: setup  ## open the app; with no display, record a flight to a film and say where it is
 	@$(BIN)/python -m explorer
 
-test: setup  ## ruff, mypy and pytest (software GL on a virtual display)
+test:  ## ruff, mypy and pytest (software GL on a virtual display)
+	@tools/setup.sh g++
 	@tools/test.sh
 
 lint: setup  ## ruff and mypy only

@@ -4,7 +4,8 @@
 
 Windows that training never saw exactly (64 a level, placed by a seed of their own, inside the
 field) are rendered by the checkpoint and by `ImagePyramid`, the image itself. The image is cropped
-as the checkpoint's head says. *Held out* means the windows: the picture is the same one.
+as the checkpoint's head says. *Held out* means the windows: the picture is the same one. Whole and
+half levels are measured. `scalespace-explorer evaluate` measures this and much more; this is quick.
 """
 
 from __future__ import annotations
@@ -22,16 +23,18 @@ from typing import Any
 import torch
 
 from benchmarks.machine import describe_machine
-from benchmarks.rendering import place_in_field, whole_levels
+from benchmarks.rendering import place_in_field
 from benchmarks.tables import table, write_json
 from model.header import CheckpointError, read_header
+from model.metrics.fidelity import psnr
+from model.metrics.spectrum import decibels, high_band_power
 from model.space import ScaleSpace, Window
 
 WINDOWS = 64
 """Held-out windows a level."""
 BATCH = 16
-HIGH_BAND = 0.25
-"""Half the Nyquist frequency, cycles per pixel."""
+STEP = 0.5
+"""Octaves from one measured level to the next."""
 
 
 @dataclass(frozen=True)
@@ -50,55 +53,6 @@ class LevelFidelity:
     """Mean difference of values, in [-1, 1]: a cast of colour or brightness."""
 
 
-def psnr(img: torch.Tensor, real_img: torch.Tensor) -> float:
-    """Peak signal to noise ratio, dB: 10 log10(2**2 / mean squared difference).
-
-    The mean is over everything: of many windows this is lower than the mean of their ratios. Values
-    outside [-1, 1] are cut off first, as the screen does.
-
-    Args:
-        img, real_img: In [-1, 1]. float [..., 3, H, W].
-    """
-    difference = img.clamp(-1, 1).double() - real_img.clamp(-1, 1).double()
-    mse = float(difference.square().mean())
-    return math.inf if mse == 0 else 10 * math.log10(4 / mse)
-
-
-def high_band_power(img: torch.Tensor) -> float:
-    """Mean power above half the Nyquist frequency.
-
-    Each channel of each window loses its mean and is weighted by a Hann window; the squared modulus
-    of its Fourier transform, over the sum of the squared weights, is averaged over all frequencies
-    (fx, fy) with hypot(fx, fy) > 0.25 cycles per pixel, over channels and windows. White noise of
-    variance v has v whatever the size of the windows.
-
-    Args:
-        img: float [N, C, H, W].
-    """
-    height, width = img.shape[-2:]
-    x = img.clamp(-1, 1).double()
-    x = x - x.mean((-2, -1), keepdim=True)
-    weights = torch.outer(
-        torch.hann_window(height, periodic=False, dtype=torch.float64),
-        torch.hann_window(width, periodic=False, dtype=torch.float64),
-    )
-    power = torch.fft.fft2(x * weights).abs().square() / weights.square().sum()
-    frequency = torch.hypot(
-        torch.fft.fftfreq(height, dtype=torch.float64)[:, None],
-        torch.fft.fftfreq(width, dtype=torch.float64)[None],
-    )
-    return float(power[..., frequency > HIGH_BAND].mean())
-
-
-def decibels(power: float, reference: float) -> float:
-    """10 log10(power / reference); infinities where one of them is 0."""
-    if power == reference:
-        return 0.0
-    if power <= 0 or reference <= 0:
-        return math.inf if power > reference else -math.inf
-    return 10 * math.log10(power / reference)
-
-
 def held_out_windows(space: ScaleSpace, level: float, count: int, seed: int) -> list[Window]:
     """`count` windows of one patch at `level`, uniformly placed inside the field."""
     chance = random.Random(f"held out/{seed}/{level:g}")
@@ -112,6 +66,19 @@ def held_out_windows(space: ScaleSpace, level: float, count: int, seed: int) -> 
         )
         for _ in range(count)
     ]
+
+
+def levels_of(space: ScaleSpace, step: float) -> list[float]:
+    """The multiples of `step` (octaves, above 0) in the level range of `space`.
+
+    Raises:
+        ValueError: `step` is not above 0.
+    """
+    if step <= 0:
+        raise ValueError(f"--step must be above 0 octaves, got {step:g}.")
+    low, high = space.level_range
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [index * step for index in range(first, last + 1)] or [low]
 
 
 def measure_fidelity(
@@ -174,6 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--precision", default="auto", help="auto (the app's) or fp32")
     parser.add_argument("--windows", type=int, default=WINDOWS, help="a level (default: 64)")
+    parser.add_argument("--step", type=float, default=STEP, help="octaves (default: 0.5)")
     parser.add_argument("--seed", type=int, default=0, help="of the windows' places")
     options = parser.parse_args(arguments)
     try:
@@ -189,7 +157,8 @@ def _report(options: argparse.Namespace) -> int:
     truth = open_truth(options.checkpoint, options.image)
     space = open_scale_space(options.checkpoint, device=options.device, precision=options.precision)
     start = time.perf_counter()
-    rows = measure_fidelity(space, truth, whole_levels(space), options.windows, options.seed)
+    levels = levels_of(space, options.step)
+    rows = measure_fidelity(space, truth, levels, options.windows, options.seed)
     head = ("level", "PSNR dB", "worst dB", "high band dB", "mean error")
     title = (
         f"{options.checkpoint.name} against {options.image.name}, {options.windows} windows a level"

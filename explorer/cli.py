@@ -22,7 +22,12 @@ PROGRAM = "scalespace-explorer"
 COMMANDS = {
     "render": "a still of one view",
     "record": "a film of a flight",
+    "export": "the whole field, or a box of it, as one picture",
+    "inspect": "what a training set holds, and what is wrong with it",
+    "patches": "an unregistered training set cut from an image",
+    "place": "where every patch belongs",
     "train": "a scale space from images",
+    "evaluate": "how good a scale space is, level by level",
     "bench": "measure this machine",
 }
 """Command to what it makes; each is a module of `explorer.commands`."""

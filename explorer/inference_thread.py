@@ -38,6 +38,7 @@ from explorer.messages import (
 )
 from explorer.stills import write_still
 from explorer.tile_grid import APRON_PX, TileKey
+from explorer.view_links import StillView, scene_name, view_from_json
 from model.scale import density, level_of_density
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ class InferenceThread:
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         # Owned by the thread from here on.
         self._space: ScaleSpace | None = None
+        self._name = ""
         self._batch_number = 0
         self._done: dict[TileKey, int] = {}
         self._exact: _ExactJob | None = None
@@ -215,7 +217,7 @@ class InferenceThread:
             return
         self._prepare_cores(space)
         root = _render_root(space)
-        self._space = space
+        self._space, self._name = space, scene_name(request.path)
         self._done.clear()
         self._exact, self._exact_done = None, (None, 0)
         width, height = space.field_size
@@ -378,9 +380,17 @@ class InferenceThread:
         while not job.is_whole and not self._stopping:
             self._render_some(job, space)
         if job.is_whole:
-            view = {**request.view, "seed": request.seed, "identity": request.scene}
+            view = self._still_view(request, space)
             write_still(Path(request.file), job.pixels[..., :3].copy(), view)
             self._mailbox.put(StillSaved(request.file))
+
+    def _still_view(self, request: StillRequest, space: ScaleSpace) -> StillView:
+        """What the still carries: the view that was asked for, else the very pixels it holds."""
+        exact, half = request.exact, 0.5 / density(request.exact.level, space.patch_size)
+        center = [o + side * half for o, side in zip(exact.origin_xy, exact.size, strict=True)]
+        place = request.view or {"center": center, "level": exact.level, "size": exact.size}
+        scene = {"seed": request.seed, "name": self._name, "identity": request.scene}
+        return view_from_json({**place, **scene})
 
     def _render_some(self, job: _ExactJob, space: ScaleSpace) -> int:
         """Render one chunk on every core (on a GPU just one); returns the number of pixels.

@@ -172,6 +172,7 @@ class MainWindow(QMainWindow):
         return {
             "center": [view.camera.cx, view.camera.cy],
             "level": view.level(self.viewport.view_state.patch_size),
+            "size": list(view.size),
         }
 
     def toggle_fall(self) -> None:

@@ -84,7 +84,7 @@ class StillRequest:
     file: str
     seed: int = 0
     view: dict[str, Any] = field(default_factory=dict)
-    """Centre and level, written into a PNG; see `explorer.stills`."""
+    """`center`, `level` and `size` of the view, which the still carries; empty: the still's own."""
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,14 @@ class ProgressLine:
         self._stream.flush()
         self._drawn = True
 
+    def report(self, label: str, fraction: float) -> None:
+        """Show another step of the work from here on, where `label` is a new one."""
+        if label != self._label:
+            self.close()
+            self._label, self._begin = label, self._clock()
+            self._next_time, self._next_fraction = self._begin, _LOG_FRACTION
+        self(fraction)
+
     def close(self) -> None:
         """End the line, so that what is printed next begins a new one."""
         if self._live and self._drawn:

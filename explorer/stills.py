@@ -1,13 +1,13 @@
-"""Stills as files: the same for the app and the command line. Every PNG carries its view."""
+"""Stills as files: the same for the app and the command line. Every one carries its view."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from explorer.view_metadata import VIEW_KEY, StillView, view_text, xmp_packet
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,17 +21,16 @@ STILL_FORMATS = {
     ".jpeg": "JPEG",
 }
 """Endings and Pillow's names of them."""
-VIEW_KEY = "scalespace"
-"""Text field of a PNG: a JSON object with centre, level, seed and identity of the scene."""
+_XMP_TAG = 700
 
 
-def write_still(out: Path, image: np.ndarray, view: Mapping[str, Any]) -> None:
+def write_still(out: Path, image: np.ndarray, view: StillView) -> None:
     """Write uint8 [H, W, 3] under a temporary name and move it into place.
 
     Args:
         out: File whose ending, one of `STILL_FORMATS`, names the format.
         image: The picture.
-        view: Where it was taken; stored in a PNG's text, so that the picture reopens its place.
+        view: Where it was taken; `explorer.view_metadata.read_view` gives it back.
 
     Raises:
         OSError: It cannot be written; nothing is left of it.
@@ -42,12 +41,14 @@ def write_still(out: Path, image: np.ndarray, view: Mapping[str, Any]) -> None:
     options: dict[str, Any] = {}
     if kind == "PNG":
         info = PngImagePlugin.PngInfo()
-        info.add_itxt(VIEW_KEY, json.dumps(dict(view)))
+        info.add_itxt(VIEW_KEY, view_text(view))
         options = {"pnginfo": info, "compress_level": 4}
     elif kind == "JPEG":
-        options = {"quality": 95, "subsampling": 0}
+        options = {"quality": 95, "subsampling": 0, "xmp": xmp_packet(view)}
     elif kind == "WEBP":
-        options = {"lossless": True}
+        options = {"lossless": True, "xmp": xmp_packet(view)}
+    elif kind == "TIFF":
+        options = {"tiffinfo": {_XMP_TAG: xmp_packet(view)}}
     temp = out.with_name(f".{out.stem}.{os.getpid()}.part{out.suffix}")
     try:
         with temp.open("wb") as file:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import numpy as np
 import torch
 
-from kernels._backend import choose_impl
+from kernels import _cuda
+from kernels._backend import run
 
 FILTERS = ("area", "lanczos")
 _LANCZOS_LOBES = 3
@@ -29,7 +32,8 @@ def resample(
 
     Args:
         img: Images. float16/bfloat16/float32/float64 [N, C, H, W].
-        origin_xy: Top left corner of each window, input pixels. Floating point [N, 2].
+        origin_xy: Top left corner of each window, input pixels. Floating point [N, 2]. Best on the
+            CPU, like `step`: both are checked, and checking waits for a GPU that holds them.
         step: Input pixels per output pixel. Floating point [N], > 0; above 1 minifies.
         size: Height and width of the windows, pixels.
         filter: 'area': the exact average over the output pixel when minifying, linear
@@ -48,8 +52,13 @@ def resample(
     "Filters for common resampling tasks", here normalised to unit sum.
     """
     _check(img, origin_xy, step, size, filter)
-    choose_impl(impl, img, "resample")
-    return _resample_ref(img, origin_xy, step, size, filter)
+    return run(
+        impl,
+        img,
+        "resample",
+        lambda: _resample_cuda(img, origin_xy, step, size, filter),
+        lambda: _resample_ref(img, origin_xy.to(img.device), step.to(img.device), size, filter),
+    )
 
 
 def axis_taps(
@@ -160,3 +169,93 @@ def _check(
         raise ValueError(f"size must be (height, width) of at least 1 x 1 pixel, got {size}.")
     if filter not in FILTERS:
         raise ValueError(f"filter must be one of {', '.join(FILTERS)}, got {filter!r}.")
+
+
+def _resample_cuda(
+    img: torch.Tensor,
+    origin_xy: torch.Tensor,
+    step: torch.Tensor,
+    size: tuple[int, int],
+    filter: str,
+) -> torch.Tensor:
+    if img.shape[0] == 0:
+        return img.new_empty(0, img.shape[1], *size)
+    origin_xy, step = origin_xy.double(), step.double()
+    taps = []
+    for axis, length in ((0, size[1]), (1, size[0])):
+        offsets = torch.arange(length, dtype=torch.float64, device=step.device) + 0.5
+        centers = origin_xy[:, axis, None] + offsets * step[:, None]
+        first, weights = axis_taps(centers, step[:, None], filter)
+        # Beyond the edges all taps read the edge pixel, however far: keeps int32 and loops short.
+        first = first.clamp(-weights.shape[-1], img.shape[3 - axis])
+        taps += [t.to(img.device, non_blocking=True) for t in (first.int(), weights.float())]
+    return _Resample.apply(img, *taps)
+
+
+class _Resample(torch.autograd.Function):
+    """Linear in `img`; its derivative is `_ResampleTransposed`, and the other way round."""
+
+    @staticmethod
+    def forward(ctx: Any, img: torch.Tensor, *taps: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(*taps)
+        ctx.in_size = (img.shape[2], img.shape[3])
+        first_x, weights_x, first_y, weights_y = taps
+        n, channels = img.shape[:2]
+        height, width = first_y.shape[1], first_x.shape[1]
+        out = img.new_empty(n, channels, height, width)
+        _cuda.launch(
+            "resample",
+            _cuda.Kernel("resample", f"resample_forward<{_cuda.TYPE_NAMES[img.dtype]}>"),
+            img.device,
+            blocks=n * channels * -(-height // 8) * -(-width // 32),
+            threads=256,
+            args=[
+                img,
+                *taps,
+                out,
+                *(np.int32(v) for v in (channels, *ctx.in_size, height, width)),
+                np.int32(weights_x.shape[2]),
+                np.int32(weights_y.shape[2]),
+                *(np.int64(v) for v in (*img.stride(), *out.stride())),
+            ],
+            shared_bytes=256 * 4,
+        )
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        taps = ctx.saved_tensors
+        return _ResampleTransposed.apply(grads[0], ctx.in_size, *taps), None, None, None, None
+
+
+class _ResampleTransposed(torch.autograd.Function):
+    """Gradient of the windows to gradient of the images."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, grad: torch.Tensor, in_size: tuple[int, int], *taps: torch.Tensor
+    ) -> torch.Tensor:
+        ctx.save_for_backward(*taps)
+        _, weights_x, _, weights_y = taps
+        grad_img = grad.new_empty(*grad.shape[:2], *in_size)
+        sizes = (grad.shape[1], *in_size, *grad.shape[2:], weights_x.shape[2], weights_y.shape[2])
+        _cuda.launch(
+            "resample",
+            _cuda.Kernel("resample", f"resample_backward<{_cuda.TYPE_NAMES[grad.dtype]}>"),
+            grad.device,
+            blocks=_cuda.blocks_for(grad_img.numel(), 256),
+            threads=256,
+            args=[
+                grad,
+                *taps,
+                grad_img,
+                *(np.int32(v) for v in sizes),
+                *(np.int64(v) for v in grad.stride()),
+                np.int64(grad_img.numel()),
+            ],
+        )
+        return grad_img
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        return _Resample.apply(grads[0], *ctx.saved_tensors), None, None, None, None, None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from kernels._backend import choose_impl
+from kernels._backend import run
+from kernels._filter import Activation, Geometry, apply_filter, prepare_filters, taps_of
 
 Padding = int | tuple[int, int] | tuple[int, int, int, int]
 
@@ -43,17 +44,66 @@ def upfirdn2d(
     Source: Karras et al. 2021 (StyleGAN3), appendix D. Differs: the torch version runs the phases
     of the filter on the input's own lattice, so that no inserted zero is ever multiplied.
     """
-    choose_impl(impl, x, "upfirdn2d")
     if up < 1 or down < 1:
         raise ValueError(f"up and down must be at least 1, got up={up}, down={down}.")
-    left, right, top, bottom = _parse_padding(padding)
+    pad = parse_padding(padding)
+    return run(
+        impl,
+        x,
+        "upfirdn2d",
+        lambda: _upfirdn2d_cuda(x, f, up, down, pad, gain),
+        lambda: _upfirdn2d_ref(x, f, up, down, pad, gain),
+    )
+
+
+def _upfirdn2d_ref(
+    x: torch.Tensor,
+    f: torch.Tensor,
+    up: int,
+    down: int,
+    pad: tuple[int, int, int, int],
+    gain: float,
+) -> torch.Tensor:
     if f.ndim == 2:
-        return _filter_dense(x, f, up, down, (left, right, top, bottom), gain)
-    x = _filter_axis(x, f, up, down, (left, right), axis=3)
-    return _filter_axis(x, f * gain, up, down, (top, bottom), axis=2)
+        return _filter_dense(x, f, up, down, pad, gain)
+    x = _filter_axis(x, f, up, down, pad[:2], axis=3)
+    return _filter_axis(x, f * gain, up, down, pad[2:], axis=2)
 
 
-def _parse_padding(padding: Padding) -> tuple[int, int, int, int]:
+def _upfirdn2d_cuda(
+    x: torch.Tensor,
+    f: torch.Tensor,
+    up: int,
+    down: int,
+    pad: tuple[int, int, int, int],
+    gain: float,
+) -> torch.Tensor:
+    """The kernel of `filtered_lrelu` without its activation."""
+    identity = torch.ones((1,) * f.ndim, device=x.device)
+    raised = Geometry.of((x.shape[2], x.shape[3]), up, 1, pad, taps_of(f), (1, 1)).raised_size
+    if min(raised) < 1:
+        raise ValueError(
+            f"upfirdn2d leaves no pixel: {x.shape[2]} x {x.shape[3]} pixels, times {up}, padded by "
+            f"{pad}, must be at least the filter's {taps_of(f)} taps."
+        )
+    out_size = ((raised[0] - 1) // down + 1, (raised[1] - 1) // down + 1)
+    left, _, top, _ = pad
+    in_size = (x.shape[2], x.shape[3])
+    if up == 1:
+        # The input is the raised map; the filter runs while lowering, on what is kept only.
+        geometry = Geometry(in_size, in_size, out_size, 1, down, (0, 0), (-top, -left))
+        fu, fd = identity, f
+    else:
+        geometry = Geometry(
+            (x.shape[2], x.shape[3]), raised, out_size, up, down, (top, left), (0, 0)
+        )
+        fu, fd = f, identity
+    fu, fd = prepare_filters(fu.to(x.device), fd.to(x.device))
+    return apply_filter("upfirdn2d", x, fu, fd, geometry, Activation(gain))
+
+
+def parse_padding(padding: Padding) -> tuple[int, int, int, int]:
+    """Left, right, top, bottom."""
     if isinstance(padding, int):
         return padding, padding, padding, padding
     if len(padding) == 2:
@@ -91,6 +141,8 @@ def _correlate(
     x: torch.Tensor, f: torch.Tensor, before: int, length_out: int, stride: int, axis: int
 ) -> torch.Tensor:
     """`y[i] = sum_t f[t] * x[i + t - before]` for i < length_out, zeros outside `x`."""
+    if f.numel() == 0:  # a phase of a filter shorter than the upsampling factor
+        f = f.new_zeros(1)
     channels, taps = x.shape[1], f.numel()
     after = length_out + taps - 1 - before - x.shape[axis]
     edges = (before, after, 0, 0) if axis == 3 else (0, 0, before, after)

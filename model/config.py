@@ -97,6 +97,11 @@ class LossConfig:
     """Level from which it compares low-passed images only: above, detail is invented."""
     remembered_level: float = 5.5
     """Density of the low-passed comparison, as a level: what the memory can hold."""
+    consistency_weight: float = 1.0
+    """RMS of the consistency gradient at the generator's output over that of the adversarial one,
+    for data without places; 0 switches it off. A registered picture agrees with itself."""
+    consistency_start: float = 0.1
+    """Share of the run over which it comes in."""
     r1_gamma: float = 1.0
     """Weight of the gradient penalty on real images."""
     r2_gamma: float = 1.0
@@ -127,6 +132,11 @@ class TrainConfig:
     """Thousands of windows after which to stop; None: `minutes` alone decides."""
     adversarial_start: float = 0.5
     """Share of the run after which the discriminator joins."""
+    coarse_first: float = 3.0
+    """Without places: how many times as often as the finest octave the coarsest is drawn at the
+    start; levels out over `coarse_until`, and stays level."""
+    coarse_until: float = 0.3
+    """Share of the run."""
     group_size: int = 8
     """Windows of one level that go through the networks together."""
     groups: int = 4

@@ -11,6 +11,7 @@ import torch
 from model.allocator import keep_freed_memory
 from model.generator import Generator
 from model.header import CheckpointHeader
+from model.out_of_memory import render_in_halves
 from model.rendering import render_view
 from model.space import Window, check_batch
 
@@ -49,7 +50,9 @@ class GeneratorSpace:
         z = self._latent(windows[0].seed)
         parts: dict[int, torch.Tensor] = {}
         for indices in groups.values():
-            img = self.generator([windows[i] for i in indices], z, self.dtype)
+            img = render_in_halves(
+                lambda some: self.generator(some, z, self.dtype), [windows[i] for i in indices]
+            )
             parts |= dict(zip(indices, img.clamp_(-1, 1), strict=True))
         return torch.stack([parts[i] for i in range(len(windows))])
 

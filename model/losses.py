@@ -8,17 +8,26 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-from kernels.resample import resample
 from model.config import LossConfig
 
 
-def charbonnier(error: torch.Tensor, epsilon: float = 0.02) -> torch.Tensor:
-    """Mean of sqrt(error**2 + epsilon**2) - epsilon: quadratic below `epsilon`, linear above."""
-    return ((error.square() + epsilon**2).sqrt() - epsilon).mean()
+def charbonnier(
+    error: torch.Tensor, epsilon: float = 0.02, known: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Mean of sqrt(error**2 + epsilon**2) - epsilon: quadratic below `epsilon`, linear above.
+
+    Where `known` (broadcast over `error`) is 0 an error counts as none.
+    """
+    distance = (error.square() + epsilon**2).sqrt() - epsilon
+    return (distance if known is None else distance * known).mean()
 
 
 def reconstruction(
-    gen_img: torch.Tensor, real_img: torch.Tensor, level: float, config: LossConfig
+    gen_img: torch.Tensor,
+    real_img: torch.Tensor,
+    level: float,
+    config: LossConfig,
+    known: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Distance to the registered truth: pixels where they can be remembered, else low-passed.
 
@@ -27,10 +36,11 @@ def reconstruction(
         real_img: The same windows of the image.
         level: Octaves.
         config: `full_until`, `full_none_from` and `remembered_level` say what is compared.
+        known: Where single pixels are known at this level, [N, 1, P, P] of 0 and 1; None: all.
     """
     full = ramp(level, config.full_none_from, config.full_until)
     error = gen_img - real_img
-    loss = full * charbonnier(error) if full > 0 else error.new_zeros(())
+    loss = full * charbonnier(error, known=known) if full > 0 else error.new_zeros(())
     halvings = math.ceil(level - config.remembered_level)
     if full < 1 and halvings > 0:
         block = 2 ** min(halvings, int(math.log2(error.shape[-1])))
@@ -76,28 +86,3 @@ def gradient_penalty(
     logits = discriminator(img, levels)
     (grad_img,) = torch.autograd.grad(logits.sum(), img, create_graph=True)
     return grad_img.square().sum((1, 2, 3)).mean()
-
-
-def scale_consistency(fine: torch.Tensor, coarse: torch.Tensor, octaves: float) -> torch.Tensor:
-    """Distance of a view to the centre of the same place `octaves` further out.
-
-    Args:
-        fine: [N, 3, P, P], centred where `coarse` is.
-        coarse: [N, 3, P, P], `octaves` coarser.
-        octaves: Above 0.
-
-    The fine view is area-averaged onto the coarse lattice (the data's own low-pass) and compared
-    where both are whole. Source: Wolski et al. 2024, section on scale consistency; differs: an
-    exact area average instead of zero-padded adaptive pooling, no LPIPS.
-    """
-    side = coarse.shape[-1]
-    inside = max(2, int(side / 2**octaves) - 1)
-    inside -= (side - inside) % 2
-    first = (side - inside) // 2
-    step = 2.0**octaves
-    origin = side / 2 + (first - side / 2) * step
-    n = fine.shape[0]
-    pooled = resample(
-        fine, fine.new_full((n, 2), origin), fine.new_full((n,), step), (inside, inside)
-    )
-    return charbonnier(pooled - coarse[:, :, first : first + inside, first : first + inside])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from model.data.tile_pyramids import is_tile_pyramid
 from model.header import CheckpointError, read_header
 from model.space import ScaleSpace
 
@@ -40,7 +41,7 @@ def open_scale_space(
     precision: str = "auto",
     progress: Callable[[float], None] | None = None,
 ) -> ScaleSpace:
-    """Open a checkpoint, an image of any size, or the newest checkpoint of a run folder.
+    """Open a checkpoint, an image of any size, a tile pyramid, or a run folder's newest checkpoint.
 
     Args:
         path: The file or folder.
@@ -56,7 +57,7 @@ def open_scale_space(
     """
     target = resolve_device(device)
     path = Path(path)
-    if path.is_dir():
+    if path.is_dir() and not is_tile_pyramid(path):
         path = newest_checkpoint(path)
     if is_checkpoint(path):
         read_header(path)  # first, because its messages are the clear ones

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,12 @@ _OVERSAMPLING = 4.0
 """Pixels of the chosen mip per output pixel, at least, unless it is the image itself."""
 
 
+_FAULT_BYTES = 1 << 16
+"""What Linux maps around a page that is touched, where the file is in its cache."""
+_MAPPED_BYTES = 1 << 30
+"""Mapped by rendering before all is unmapped again: the files stay cached, the process small."""
+
+
 class ImagePyramid:
     """The image of any window of a picture: area averages when it shrinks, linear when it grows.
 
@@ -35,7 +42,8 @@ class ImagePyramid:
         self._patch_size = patch_size
         self._field_size = field_size_of(files.width, files.height)
         self._identity = f"image:{files.name}:{folder.name}:{patch_size}"
-        self._mips: list[np.ndarray] = []
+        self._mips: list[np.memmap] = []
+        self._mapped_bytes = 0  # threads may miscount it: it is no more than a hint
         for mip in range(files.num_mips):
             width, height = files.mip_size(mip)
             self._mips.append(
@@ -56,8 +64,8 @@ class ImagePyramid:
         """Open an image of any size; the first time, build its pyramid on disk.
 
         Args:
-            path: Anything libvips reads. Orientation is applied; ICC profiles, CMYK, 16 bits and
-                grey become 8-bit sRGB; transparency is laid on white.
+            path: Anything libvips reads, a .dzi or a Zoomify folder. Orientation is applied; ICC
+                profiles, CMYK, 16 bits and grey become 8-bit sRGB; transparency is laid on white.
             crop: x0, y0, x1, y1 of the part to take, pixels; None takes all.
             patch_size: Pixels; fixes what level 0 means.
             cache_dir: Folder for pyramids (4 bytes a pixel); None takes the user's cache.
@@ -176,6 +184,15 @@ class ImagePyramid:
             centers = ((index + (lattice.phase + 0.5)) * step + length / 2) * shrink
             taps.append(_clamped_taps(centers, step * shrink, pixels.shape[1 - axis]))
         _weighted_sums(pixels, taps[0], taps[1], out)
+        self._unmap(*(int(index.max() - index.min()) + 1 for index, _ in taps))
+
+    def _unmap(self, width: int, height: int) -> None:
+        """Give back what rendering has mapped, once windows of many pixels were read."""
+        self._mapped_bytes += height * (3 * width + _FAULT_BYTES)
+        if self._mapped_bytes > _MAPPED_BYTES and hasattr(mmap, "MADV_DONTNEED"):
+            self._mapped_bytes = 0
+            for pixels in self._mips:
+                pixels.base.madvise(mmap.MADV_DONTNEED)
 
 
 def _clamped_taps(centers: np.ndarray, step: float, length: int) -> tuple[np.ndarray, np.ndarray]:

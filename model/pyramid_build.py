@@ -21,7 +21,8 @@ from io import FileIO
 from pathlib import Path
 
 import numpy as np
-import pyvips
+
+from model.data.large import Picture, open_picture, picture_state
 
 _FORMAT = 1
 _META_NAME = "pyramid.json"
@@ -39,7 +40,7 @@ class PyramidFiles:
     """What `pyramid.json` says."""
 
     name: str
-    """File name of the image."""
+    """File name of the image; of a Zoomify pyramid, its folder's."""
     source_size: tuple[int, int]
     """Width and height of the whole image, upright, pixels."""
     crop: Box
@@ -90,77 +91,43 @@ def find_or_build(
         ValueError: The file is not an image that libvips can decode, or `crop` misses it.
     """
     try:
-        path = path.resolve(strict=True)
-        stat = path.stat()
+        state = picture_state(path.resolve(strict=True))
     except OSError as error:
         raise OSError(
             error.errno, f"{path} cannot be read: {error.strerror}. Check the path."
         ) from error
-    key = repr((str(path), stat.st_size, stat.st_mtime_ns, crop, max_density, _FORMAT))
+    path, size, mtime = state.path, state.num_bytes, state.mtime_ns
+    key = repr((str(path), size, mtime, crop, max_density, _FORMAT))
     name = hashlib.sha256(key.encode()).hexdigest()[:24]
     parent = cache_dir if cache_dir is not None else default_cache_dir()
     folder = parent / name
     files = _read_meta(folder)
     if files is None:
-        image = _decode(path)
-        box = _check_crop(crop, image, path)
+        picture = open_picture(path)
+        box = _check_crop(crop, picture.size_wh, state.name)
         shrink = _shrink_factor(box, max_density)
         with _disk_errors(parent):
             parent.mkdir(parents=True, exist_ok=True)
             _remove_stale(parent, name)
             temp = Path(tempfile.mkdtemp(prefix=f"{name}.tmp-{os.getpid()}-", dir=parent))
             try:
-                files = _build(image, path, box, shrink, temp, progress)
+                files = _build(picture, state.name, box, shrink, temp, progress)
                 _move_into_place(temp, folder)
             finally:
                 shutil.rmtree(temp, ignore_errors=True)
     return folder, files
 
 
-def _decode(path: Path) -> pyvips.Image:
-    """A lazy image: upright, three bands of 8-bit sRGB, read from top to bottom."""
-    try:
-        image = pyvips.Image.new_from_file(str(path), access="sequential", fail_on="truncated")
-        if image.get_typeof("orientation") and image.get("orientation") > 1:
-            # Turning needs rows out of order: libvips decodes to memory, or to disc when large.
-            image = pyvips.Image.new_from_file(str(path), fail_on="truncated").autorot()
-        if image.get_typeof("icc-profile-data"):
-            with contextlib.suppress(pyvips.Error):  # a damaged profile: take the pixels as sRGB
-                image = image.icc_transform(
-                    "srgb", embedded=True, depth=8, intent=pyvips.Intent.RELATIVE
-                )
-        if image.interpretation != "srgb":
-            image = image.colourspace("srgb")
-        if image.hasalpha():
-            image = image.flatten(background=[255, 255, 255])
-        if image.format != "uchar":
-            image = image.cast("uchar")
-        if image.bands < 3:
-            image = image[0].bandjoin([image[0], image[0]])
-        return image[:3]
-    except pyvips.Error as error:
-        raise ValueError(_unreadable(path, error)) from error
-
-
-def _unreadable(path: Path, error: pyvips.Error) -> str:
-    """One line that says why libvips gave up on `path`."""
-    lines = [line.strip() for line in str(error.detail or error.message).splitlines()]
-    reason = next((line for line in lines if line), "unknown reason").rstrip(".")
-    return (
-        f"{path} cannot be read as an image ({reason}); "
-        "open a whole TIFF, PNG, JPEG or another picture that libvips knows."
-    )
-
-
-def _check_crop(crop: Box | None, image: pyvips.Image, path: Path) -> Box:
+def _check_crop(crop: Box | None, size_wh: tuple[int, int], name: str) -> Box:
     """`crop` where it lies inside the image, the whole image for None."""
+    width, height = size_wh
     if crop is None:
-        return (0, 0, image.width, image.height)
+        return (0, 0, width, height)
     x0, y0, x1, y1 = crop
-    if not (0 <= x0 < x1 <= image.width and 0 <= y0 < y1 <= image.height):
+    if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
         raise ValueError(
-            f"crop must be x0 y0 x1 y1 with 0 <= x0 < x1 <= {image.width} and "
-            f"0 <= y0 < y1 <= {image.height} for {path.name}, got {x0} {y0} {x1} {y1}."
+            f"crop must be x0 y0 x1 y1 with 0 <= x0 < x1 <= {width} and "
+            f"0 <= y0 < y1 <= {height} for {name}, got {x0} {y0} {x1} {y1}."
         )
     return (x0, y0, x1, y1)
 
@@ -176,21 +143,16 @@ def _shrink_factor(box: Box, max_density: float | None) -> int:
 
 
 def _build(
-    image: pyvips.Image, path: Path, box: Box, shrink: int, temp: Path, progress: Progress | None
+    picture: Picture, name: str, box: Box, shrink: int, temp: Path, progress: Progress | None
 ) -> PyramidFiles:
-    """Stream `image` through the levels into `temp`."""
-    source_size = (image.width, image.height)
+    """Stream `picture` through the levels into `temp`."""
     x0, y0, x1, y1 = box
-    width, height = (x1 - x0) // shrink * shrink, (y1 - y0) // shrink * shrink
-    box = (x0, y0, x0 + width, y0 + height)
-    image = image.crop(x0, y0, width, height)
-    if shrink > 1:
-        image = image.shrink(shrink, shrink)
-    width, height = width // shrink, height // shrink
+    width, height = (x1 - x0) // shrink, (y1 - y0) // shrink
+    box = (x0, y0, x0 + width * shrink, y0 + height * shrink)
     num_mips = 1
     while max(width, height) >> (num_mips - 1) > _COARSEST_PX:
         num_mips += 1
-    files = PyramidFiles(path.name, source_size, box, shrink, width, height, num_mips)
+    files = PyramidFiles(name, picture.size_wh, box, shrink, width, height, num_mips)
     needed = sum(3 * math.prod(files.mip_size(mip)) for mip in range(num_mips))
     if shutil.disk_usage(temp).free < needed:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -200,27 +162,18 @@ def _build(
             for mip in range(num_mips)
         ]
         cascade = _Cascade(files, sinks)
-        for strip, done in _strips(image, path):
+        num_rows = max(1, min(256, _STRIP_BYTES // (3 * width)))
+        strips = stack.enter_context(contextlib.closing(picture.strips(box, shrink, num_rows)))
+        done = 0
+        for strip in strips:
             cascade.add(strip)
+            done += len(strip)
             if progress is not None:
-                progress(done)
+                progress(done / height)
         cascade.finish()
     fields = {"format": _FORMAT, **asdict(files)}
     (temp / _META_NAME).write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
     return files
-
-
-def _strips(image: pyvips.Image, path: Path) -> Iterator[tuple[np.ndarray, float]]:
-    """Rows of `image` from top to bottom, uint8 [rows, W, 3], and the fraction that is done."""
-    num_rows = max(1, min(256, _STRIP_BYTES // (3 * image.width)))
-    try:
-        region = pyvips.Region.new(image)
-        for y in range(0, image.height, num_rows):
-            rows = min(num_rows, image.height - y)
-            data = np.frombuffer(region.fetch(0, y, image.width, rows), dtype=np.uint8)
-            yield data.reshape(rows, image.width, 3), (y + rows) / image.height
-    except pyvips.Error as error:
-        raise ValueError(_unreadable(path, error)) from error
 
 
 class _Cascade:

@@ -29,10 +29,9 @@ from model.config import (
 )
 from model.generator_space import GeneratorSpace
 from model.presets import Preset
-from model.pyramid import ImagePyramid
-from model.sampling import RegisteredSource
 from model.space import Window, to_uint8
 from model.trainer import Trainer, TrainingStatus
+from model.training_data import RunData
 from model.warm_start import remember
 
 CONFIG, LOG, STATE, CHECKPOINT = (
@@ -95,8 +94,8 @@ class Run:
     Args:
         folder: Created where it is missing.
         preset: Sized for the data already.
-        pyramid: The image to train on.
-        data: Description of the data, for the folder and the checkpoint.
+        source: What is learned.
+        data: Description of it, for the folder and the checkpoint.
         resume: Go on from the folder's saved state.
 
     Raises:
@@ -107,12 +106,12 @@ class Run:
         self,
         folder: Path,
         preset: Preset,
-        pyramid: ImagePyramid,
+        source: RunData,
         data: dict[str, Any],
         resume: bool = False,
         device: torch.device | None = None,
     ) -> None:
-        self.folder, self.preset, self.pyramid, self.data = folder, preset, pyramid, data
+        self.folder, self.preset, self.source, self.data = folder, preset, source, data
         if not resume and (folder / STATE).exists():
             raise ValueError(
                 f"{folder} already holds a run; add --resume to go on, or name a new folder."
@@ -125,14 +124,14 @@ class Run:
             preset.discriminator,
             preset.loss,
             preset.train,
-            RegisteredSource(pyramid),
+            source,
             device,
         )
         if resume:
             load_state(folder / STATE, self.trainer)
         else:
-            if preset.generator.memory is not None:
-                remember(self.trainer.G, pyramid, preset.train.seed)
+            if preset.generator.memory is not None and source.picture is not None:
+                remember(self.trainer.G, source.picture, preset.train.seed)
                 self.trainer.start_average()
             save_config(folder, preset, data)
 
@@ -198,22 +197,31 @@ class Run:
         self._save_samples(space)
 
     def _save_samples(self, space: GeneratorSpace) -> None:
-        """One strip: generated windows by octave above, the truth below."""
+        """One strip: generated windows by octave above; below the truth, or real patches."""
         low, high = self.preset.generator.level_range
         rng = np.random.default_rng(0)
         rows: list[list[np.ndarray]] = [[], []]
         for level in np.arange(low, high + 0.01):
-            size, d = 128, space.patch_size * 2.0**level
+            size, d = 2 * space.patch_size, space.patch_size * 2.0**level
             span = [max(s - size / d, 0.0) for s in space.field_size]
             x, y = (float(rng.uniform(-s / 2, s / 2)) - size / d / 2 for s in span)
             window = Window((x, y), float(level), size, size)
             rows[0].append(to_uint8(space.render([window]))[0].cpu().numpy())
-            rows[1].append(to_uint8(self.pyramid.render([window]))[0].numpy())
+            rows[1].append(self._real(window, rng))
         strip = np.concatenate([np.concatenate(r, axis=1) for r in rows], axis=0)
         path = self.folder / "samples" / f"step{self.trainer.step_count:07d}.jpg"
         part = path.with_suffix(".part")
         Image.fromarray(strip).save(part, "JPEG", quality=90)
         part.replace(path)
+
+    def _real(self, window: Window, rng: np.random.Generator) -> np.ndarray:
+        """What lies in `window`, or four patches of its level: uint8 [H, W, 3]."""
+        if self.source.picture is not None:
+            return to_uint8(self.source.picture.render([window]))[0].cpu().numpy()
+        reals = self.source.reals(window.level, 4, rng)
+        assert reals is not None, "data without a picture has patches"
+        a, b, c, d = to_uint8(reals.images).numpy()
+        return np.concatenate([np.concatenate([a, b], 1), np.concatenate([c, d], 1)], 0)
 
     def _log(self, statuses: list[TrainingStatus]) -> RunTick:
         names = sorted({name for s in statuses for name in s.losses})

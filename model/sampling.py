@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
-import torch
 
-from model.pyramid import ImagePyramid
 from model.scale import PHASE_STEPS, density
 from model.space import Window
 
@@ -28,6 +25,23 @@ def draw_level(shares: tuple[LevelShare, ...], rng: np.random.Generator) -> floa
     weights = np.array([s.share for s in shares])
     chosen = shares[int(rng.choice(len(shares), p=weights / weights.sum()))]
     return float(rng.uniform(chosen.low, chosen.high))
+
+
+def scheduled_shares(
+    level_range: tuple[float, float], fraction: float, coarse_first: float, coarse_until: float
+) -> tuple[LevelShare, ...]:
+    """Octaves of unregistered data: the coarse ones first, then all alike.
+
+    Source: Wolski et al. 2024: probabilities 2**linspace(m, 1), m falling over the warm-up.
+    Differs: it ends level; the released code goes on towards the finest without a bound.
+    """
+    low, high = level_range
+    count = max(1, round(high - low))
+    left = max(0.0, 1 - fraction / coarse_until) if coarse_until > 0 else 0.0
+    skew = math.log2(coarse_first) * left
+    edges = np.linspace(low, high, count + 1)
+    falls = np.linspace(skew, 0.0, count)
+    return tuple(LevelShare(a, b, 2.0**m) for a, b, m in zip(edges, edges[1:], falls))
 
 
 def draw_windows(
@@ -57,37 +71,3 @@ def draw_windows(
             origin.append((cell * alignment + phase) / d)
         windows.append(Window((origin[0], origin[1]), level, patch_size, patch_size))
     return windows
-
-
-class PatchSource(Protocol):
-    """Training data whose windows have a known level and place."""
-
-    @property
-    def field_size(self) -> tuple[float, float]: ...
-
-    @property
-    def level_range(self) -> tuple[float, float]: ...
-
-    def images(self, windows: list[Window]) -> torch.Tensor:
-        """The truth in `windows`: float32 [N, 3, H, W] in [-1, 1]."""
-        ...
-
-
-class RegisteredSource:
-    """One large image, of which every window is known."""
-
-    def __init__(self, pyramid: ImagePyramid) -> None:
-        self.pyramid = pyramid
-
-    @property
-    def field_size(self) -> tuple[float, float]:
-        return self.pyramid.field_size
-
-    @property
-    def level_range(self) -> tuple[float, float]:
-        return self.pyramid.level_range
-
-    def images(self, windows: list[Window]) -> torch.Tensor:
-        origins = np.array([w.origin_xy for w in windows], np.float64)
-        levels = np.array([w.level for w in windows], np.float64)
-        return self.pyramid.sample(origins, levels, windows[0].width)

@@ -13,6 +13,7 @@ from torch import nn
 
 from model.allocator import keep_freed_memory
 from model.config import DiscriminatorConfig, GeneratorConfig, LossConfig, TrainConfig
+from model.consistency import coarser_windows, draw_octaves, scale_consistency
 from model.discriminator import Discriminator
 from model.ema import update_ema
 from model.generator import Generator
@@ -24,7 +25,9 @@ from model.losses import (
     reconstruction,
 )
 from model.optim import TouchedRMSprop
-from model.sampling import LevelShare, PatchSource, draw_level, draw_windows
+from model.sampling import LevelShare, draw_level, draw_windows, scheduled_shares
+from model.space import Window
+from model.training_data import Reals, TrainingData
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Trainer:
         discriminator: Of the discriminator.
         loss: Weights and levels of the loss terms.
         train: Rates, batch and budget.
-        source: Data whose windows have a known level and place.
+        data: What is learned; which loss terms speak follows from what it knows.
     """
 
     def __init__(
@@ -68,13 +71,13 @@ class Trainer:
         discriminator: DiscriminatorConfig,
         loss: LossConfig,
         train: TrainConfig,
-        source: PatchSource,
+        data: TrainingData,
         device: torch.device | None = None,
         dtype: torch.dtype = torch.bfloat16,
     ) -> None:
         keep_freed_memory()
         self.device = device or torch.device("cpu")
-        self.generator_config, self.loss, self.train, self.source = generator, loss, train, source
+        self.generator_config, self.loss, self.train, self.data = generator, loss, train, data
         self.dtype = dtype
         self.G = Generator(generator, train.seed).to(self.device)
         self.D = Discriminator(
@@ -120,7 +123,7 @@ class Trainer:
             Diverged: A loss is not finite; the weights are those before the step.
         """
         began = time.perf_counter()
-        adversarial = self.fraction >= self.train.adversarial_start
+        adversarial = not self.data.is_registered or self.fraction >= self.train.adversarial_start
         self._set_rates(adversarial)
         sums: dict[str, list[float]] = {}
         self.opt_G.zero_grad(set_to_none=True)
@@ -170,7 +173,10 @@ class Trainer:
 
     def _shares(self, adversarial: bool) -> tuple[LevelShare, ...]:
         """Where groups come from: where the memory is largest, then where detail is invented."""
+        t = self.train
         low, high = self.generator_config.level_range
+        if not self.data.is_registered:
+            return scheduled_shares((low, high), self.fraction, t.coarse_first, t.coarse_until)
         remembered = min(self.loss.remembered_level + 0.5, high)
         middle = low + 0.6 * (remembered - low)
         fine = 0.5 if adversarial else 0.2
@@ -188,21 +194,78 @@ class Trainer:
         windows = draw_windows(
             level, t.group_size, config.patch_size, config.field_size, self.G.alignment, self.rng
         )
-        real_img = self.source.images(windows).to(self.device)
-        gen_img = self.G(windows, self._latents(), self.dtype)
-        leaf = gen_img.detach().requires_grad_(True)
-        loss_rec = reconstruction(leaf, real_img, level, self.loss)
-        losses = {"reconstruction": float(loss_rec.detach())}
-        (grad_img,) = torch.autograd.grad(loss_rec, leaf)
-        grad_img = grad_img * leaf.numel()
-        speaks = ramp(level, self.loss.adversarial_from, self.loss.adversarial_full)
+        z = self._latents()
+        gen_img = self.G(windows, z, self.dtype)
+        grad_img = torch.zeros_like(gen_img)
+        losses: dict[str, float] = {}
+        reals: Reals | None = None
+        speaks = 1.0
+        if self.data.is_registered:
+            speaks = ramp(level, self.loss.adversarial_from, self.loss.adversarial_full)
+            grad_img, losses["reconstruction"], reals = self._reconstruction(
+                windows, gen_img, level
+            )
         if adversarial and speaks > 0:
+            reals = self.data.reals(level, len(windows), self.rng) or reals
+            assert reals is not None, "data without places has real patches"
+            reals = Reals(reals.images.to(self.device), reals.levels.to(self.device))
             levels = torch.full((len(windows),), level, device=self.device)
-            losses |= self._discriminator_step(real_img, gen_img.detach(), levels)
-            grad_adv, losses["adversarial"] = self._adversarial_gradient(real_img, gen_img, levels)
-            grad_img = grad_img + self.loss.adversarial_weight * speaks * grad_adv
-        gen_img.backward(grad_img / (leaf.numel() * t.groups))
+            losses |= self._discriminator_step(reals, gen_img.detach(), levels)
+            grad_adv, losses["adversarial"] = self._adversarial_gradient(reals, gen_img, levels)
+            weight = self.loss.adversarial_weight if self.data.is_registered else 1.0
+            grad_img = grad_img + weight * speaks * grad_adv
+        if not self.data.is_registered:
+            grad_con, loss_con = self._consistency(windows, z, gen_img)
+            grad_img = grad_img + grad_con
+            losses |= loss_con
+        gen_img.backward(grad_img / (grad_img.numel() * t.groups))
         return losses
+
+    def _reconstruction(
+        self, windows: list[Window], gen_img: torch.Tensor, level: float
+    ) -> tuple[torch.Tensor, float, Reals]:
+        """Gradient at the generator's output (of about unit power), the loss, and the truth."""
+        truth = self.data.truth(windows)
+        images = truth.images.to(self.device)
+        known = None if truth.known is None else truth.known.to(self.device)
+        leaf = gen_img.detach().requires_grad_(True)
+        loss = reconstruction(leaf, images, level, self.loss, known)
+        (grad,) = torch.autograd.grad(loss, leaf)
+        reals = Reals(images, torch.full((len(windows),), level))
+        return grad * leaf.numel(), float(loss.detach()), reals
+
+    def _consistency(
+        self, windows: list[Window], z: torch.Tensor | None, gen_img: torch.Tensor
+    ) -> tuple[torch.Tensor, dict[str, float]]:
+        """Gradient of the consistency with a coarser level, at `gen_img`.
+
+        A coin decides which of the two levels gives way: both together would meet in a blur. Where
+        it is the coarser one its gradient is added to the generator here, and zero is returned.
+        """
+        config, weight = self.generator_config, self.loss.consistency_weight
+        weight *= ramp(self.fraction, 0.0, max(self.loss.consistency_start, 1e-9))
+        none = torch.zeros_like(gen_img)
+        octaves = draw_octaves(windows[0].level, config.level_range[0], self.rng)
+        fine_gives_way = bool(self.rng.integers(2))
+        if weight == 0 or octaves < 0.25:
+            return none, {}
+        coarse_windows = coarser_windows(
+            windows, octaves, config.patch_size, config.field_size, self.G.alignment
+        )
+        with torch.set_grad_enabled(not fine_gives_way):
+            coarse_img = self.G(coarse_windows, z, self.dtype)
+        fine, coarse = gen_img.detach(), coarse_img.detach()
+        moved = (fine if fine_gives_way else coarse).requires_grad_(True)
+        loss = scale_consistency(fine, coarse, windows, coarse_windows, config.patch_size)
+        if not loss.requires_grad:
+            return none, {}
+        (grad,) = torch.autograd.grad(loss, moved)
+        grad = grad * (weight * grad.numel())
+        if fine_gives_way:
+            none = grad
+        else:
+            coarse_img.backward(grad / (grad.numel() * self.train.groups))
+        return none, {"consistency": float(loss.detach())}
 
     def _latents(self) -> torch.Tensor | None:
         dim = self.generator_config.z_dim
@@ -212,10 +275,10 @@ class Trainer:
         return torch.from_numpy(z).to(self.device)
 
     def _discriminator_step(
-        self, real_img: torch.Tensor, gen_img: torch.Tensor, levels: torch.Tensor
+        self, reals: Reals, gen_img: torch.Tensor, levels: torch.Tensor
     ) -> dict[str, float]:
         self.opt_D.zero_grad(set_to_none=True)
-        real_logits, gen_logits = self.D(real_img, levels), self.D(gen_img, levels)
+        real_logits, gen_logits = self.D(reals.images, reals.levels), self.D(gen_img, levels)
         loss_D = discriminator_loss(real_logits, gen_logits, self.loss.adversarial)
         losses = {
             "discriminator": float(loss_D.detach()),
@@ -223,7 +286,7 @@ class Trainer:
         }
         interval = self.loss.penalty_interval
         if self.d_steps % interval == 0:
-            r1 = gradient_penalty(self.D, real_img, levels)
+            r1 = gradient_penalty(self.D, reals.images, reals.levels)
             r2 = gradient_penalty(self.D, gen_img, levels)
             loss_D = loss_D + interval / 2 * (self.loss.r1_gamma * r1 + self.loss.r2_gamma * r2)
             losses |= {"r1": float(r1.detach()), "r2": float(r2.detach())}
@@ -233,7 +296,7 @@ class Trainer:
         return losses
 
     def _adversarial_gradient(
-        self, real_img: torch.Tensor, gen_img: torch.Tensor, levels: torch.Tensor
+        self, reals: Reals, gen_img: torch.Tensor, levels: torch.Tensor
     ) -> tuple[torch.Tensor, float]:
         """Gradient of the adversarial loss at the generator's output, of unit mean power.
 
@@ -243,7 +306,7 @@ class Trainer:
         """
         leaf = gen_img.detach().requires_grad_(True)
         with torch.no_grad():
-            real_logits = self.D(real_img, levels)
+            real_logits = self.D(reals.images, reals.levels)
         loss = generator_loss(real_logits, self.D(leaf, levels), self.loss.adversarial)
         (grad,) = torch.autograd.grad(loss, leaf)
         rms = float(grad.square().mean().sqrt())

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import torch
 
+from kernels.feature_grid import hat_weights
 from model.generator import Generator
-from model.memory import PAD, hat_weights
+from model.memory import PAD
 from model.scale import level_of_density
 from model.space import ScaleSpace, Window
 

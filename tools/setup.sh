@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Brings a fresh Debian or Ubuntu to where `make explore` and `make test` run; quick when it is.
 #   1. system libraries that Qt, OpenGL and the tests need: by apt, and only those that are missing
+#      (tools/setup.sh COMMAND... asks for further commands, whose packages have their names)
 #   2. .venv with the versions in constraints.txt, and this repository as an editable install
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -40,6 +41,7 @@ libwayland-cursor.so.0 libwayland-cursor0
 libwayland-egl.so.1 libwayland-egl1
 xvfb-run xvfb
 xauth xauth
+$(for command in "$@"; do printf '%s %s\n' "$command" "$command"; done)
 "
 
 # Prints the packages of NEEDED that this machine lacks, and python3-venv where Python has no pip.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def opened(path: Path, device: str) -> Iterator[ScaleSpace]:
+def opened(path: Path, device: str, precision: str = "auto") -> Iterator[ScaleSpace]:
     """The scale space at `path`; building an image's pyramid shows its progress.
 
     Raises:
@@ -25,7 +25,7 @@ def opened(path: Path, device: str) -> Iterator[ScaleSpace]:
 
     line = ProgressLine(f"reading {path.name}")
     try:
-        space = open_scale_space(path, device, progress=line)
+        space = open_scale_space(path, device, precision, progress=line)
     finally:
         line.close()
     try:

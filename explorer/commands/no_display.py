@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from explorer.camera_path import CameraPath, flight
 from explorer.commands._offline import opened
 from explorer.commands.record import record
+from explorer.view_links import scene_name
 from explorer.view_state import Camera, View
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def record_flight(path: Path, device: str, reason: str) -> int:
             size=size,
             fps=FLIGHT_FPS,
             seconds=FLIGHT_SECONDS,
+            name=scene_name(path),
         )
     return 0
 

@@ -13,6 +13,8 @@ from explorer.camera_path import CameraPath, flight, load_path
 from explorer.cli import UsageError, add_device, finite_float, positive_float, positive_int
 from explorer.commands._offline import check_output, opened
 from explorer.progress import ProgressLine, minutes
+from explorer.view_links import StillView, scene_name
+from explorer.view_metadata import film_fields
 from explorer.view_state import Camera, View
 
 if TYPE_CHECKING:
@@ -81,7 +83,16 @@ def run(args: argparse.Namespace) -> int:
             start = camera_at(args.start, size, space.patch_size)
             end = camera_at(args.end, size, space.patch_size)
             path = flight(start, end, seconds, ease="linear")
-        record(space, path, out, size=size, fps=args.fps, seconds=seconds, seed=args.seed)
+        record(
+            space,
+            path,
+            out,
+            size=size,
+            fps=args.fps,
+            seconds=seconds,
+            seed=args.seed,
+            name=scene_name(args.scene),
+        )
     return 0
 
 
@@ -130,8 +141,11 @@ def record(
     fps: float,
     seconds: float,
     seed: int = 0,
+    name: str = "",
 ) -> None:
     """Fly `path` through `space` in `seconds`, and print where the film is.
+
+    The film carries its path and `name`, the scene's as `explorer.view_links.scene_name` has it.
 
     Raises:
         OSError: The film cannot be written; nothing is left of it.
@@ -147,12 +161,16 @@ def record(
         level = View(camera, size).level(space.patch_size)
         return render_view(space, (camera.cx, camera.cy), level, size, seed)
 
-    metadata = {
-        "path": json.loads(path.to_json()),
-        "identity": space.identity,
-        "seed": seed,
-        "seconds": seconds,
-    }
+    first = path.at(0.0)
+    view = StillView(
+        center_xy=(first.cx, first.cy),
+        level=View(first, size).level(space.patch_size),
+        size=size,
+        seed=seed,
+        name=name,
+        identity=space.identity,
+    )
+    metadata = film_fields(view, json.loads(path.to_json()), seconds)
     spec = FilmSpec(size, fps, num_frames, metadata)
     line = ProgressLine(f"recording {out.name}")
     begin = time.monotonic()

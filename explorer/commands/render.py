@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from explorer.cli import add_device, finite_float, positive_int
 from explorer.commands._offline import check_output, opened
 from explorer.progress import ProgressLine
 from explorer.stills import STILL_FORMATS, write_still
-
-if TYPE_CHECKING:
-    pass
+from explorer.view_links import StillView, scene_name
 
 
 def add_parser(subparsers: Any) -> None:
@@ -66,12 +64,14 @@ def run(args: argparse.Namespace) -> int:
             )
         finally:
             line.close()
-        view = {
-            "center": args.center,
-            "level": args.level,
-            "seed": args.seed,
-            "identity": space.identity,
-        }
+        view = StillView(
+            center_xy=(args.center[0], args.center[1]),
+            level=args.level,
+            size=(args.size[0], args.size[1]),
+            seed=args.seed,
+            name=scene_name(args.scene),
+            identity=space.identity,
+        )
     write_still(out, image, view)
     print(out)
     return 0

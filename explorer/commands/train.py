@@ -1,4 +1,4 @@
-"""`scalespace-explorer train`: a scale space from one large image, while you wait."""
+"""`scalespace-explorer train`: a scale space from one large image, or from many patches of it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,13 @@ def add_parser(subparsers: Any) -> None:
     """Add the command to argparse's `subparsers`."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "train",
-        help="a scale space from one large image",
-        description="Train a scale space from one large image. Ctrl-C saves and stops.",
+        help="a scale space from one large image, or from patches",
+        description="Train a scale space from one large image, or from a folder or zip of patches "
+        "of one picture, which find their places first. Ctrl-C saves and stops.",
     )
-    parser.add_argument("data", metavar="IMAGE", help="one large image")
+    parser.add_argument(
+        "data", metavar="DATA", help="one large image, or a folder or zip of labelled patches"
+    )
     parser.add_argument("--out", required=True, metavar="RUN", help="folder of the run")
     parser.add_argument(
         "--preset", choices=PRESET_NAMES, default="laptop", help="size of the networks"
@@ -48,6 +51,13 @@ def add_parser(subparsers: Any) -> None:
         metavar=("X0", "Y0", "X1", "Y1"),
         help="part of the image, pixels (default: all of it)",
     )
+    parser.add_argument(
+        "--placement",
+        choices=("match", "none"),
+        default="match",
+        help="patches: find their places, or train without (adversarially, the paper's way)",
+    )
+    parser.add_argument("--exclude", metavar="F", help="patches to leave out, one name a line")
     parser.add_argument("--licence", default="", help="text for the checkpoint's head")
     parser.add_argument("--cache", metavar="FOLDER", help="where the image's pyramid is kept")
     parser.add_argument(
@@ -69,13 +79,11 @@ def run(args: argparse.Namespace) -> int:
     from model.trainer import Diverged
 
     preset, data = _recipe(args, folder)
-    pyramid = _open_image(args, preset.generator.patch_size, data)
+    source = _open_data(args, folder, preset, data)
     try:
         if not args.resume:
-            low, high = args.levels or (0.0, pyramid.level_range[1])
-            preset = preset.for_field(pyramid.field_size, (low, high))
-            data["source"] = pyramid.source
-        training = Run(folder, preset, pyramid, data, args.resume, resolve_device(args.device))
+            preset = _fitted(args, preset, source)
+        training = Run(folder, preset, source, data, args.resume, resolve_device(args.device))
         stop = _stop_on_interrupt()
         try:
             training.train(_show, stop.is_set)
@@ -86,7 +94,8 @@ def run(args: argparse.Namespace) -> int:
             ) from error
     finally:
         print(file=sys.stderr)
-        pyramid.close()
+        if source.picture is not None:
+            source.picture.close()
     print(folder / CHECKPOINT)
     return 0
 
@@ -105,18 +114,48 @@ def _recipe(args: argparse.Namespace, folder: Path) -> tuple[Any, dict[str, Any]
     seconds = args.autosave or preset.train.autosave_seconds
     train = replace(preset.train, seed=args.seed, autosave_seconds=seconds)
     preset = replace(preset, train=train)
-    return preset, {"crop": args.crop, "licence": args.licence}
+    data = {"crop": args.crop, "licence": args.licence, "placement": args.placement}
+    return preset, data
 
 
-def _open_image(args: argparse.Namespace, patch_size: int, data: dict[str, Any]) -> Any:
+def _fitted(args: argparse.Namespace, preset: Any, source: Any) -> Any:
+    """The preset for this scene: its field, its levels, and no memory of places without places."""
+    from dataclasses import replace
+
+    found = source.level_range
+    low, high = args.levels or (0.0 if source.is_registered else found[0], found[1])
+    if not source.is_registered:
+        preset = replace(preset, generator=replace(preset.generator, memory=None))
+    return preset.for_field(source.field_size, (low, high))
+
+
+def _open_data(args: argparse.Namespace, folder: Path, preset: Any, data: dict[str, Any]) -> Any:
+    """What the trainer learns from."""
+    from model.data.patches import PatchCollection, open_data, read_excludes
     from model.pyramid import ImagePyramid
+    from model.training_data import PictureData
+    from model.training_sets import placed_data, unplaced_data
 
+    patch_size = preset.generator.patch_size
+    cache = None if args.cache is None else Path(args.cache)
     line = ProgressLine(f"reading {Path(args.data).name}")
-    crop = tuple(data["crop"]) if data["crop"] else None
     try:
-        return ImagePyramid.open(
-            args.data, crop=crop, patch_size=patch_size, cache_dir=args.cache, progress=line
-        )
+        collection = open_data(args.data)
+        if not isinstance(collection, PatchCollection):
+            crop = tuple(data["crop"]) if data["crop"] else None
+            pyramid = ImagePyramid.open(
+                args.data, crop=crop, patch_size=patch_size, cache_dir=cache, progress=line
+            )
+            data["source"] = pyramid.source
+            return PictureData(pyramid)
+        if data["crop"]:
+            raise UsageError("--crop is for one large image; patches are taken whole.")
+        with collection:
+            if args.exclude:
+                collection = collection.without(read_excludes(Path(args.exclude)))
+            if data.get("placement") == "none":
+                return unplaced_data(collection, patch_size, line.report)
+            return placed_data(collection, folder, patch_size, cache, line.report)
     finally:
         line.close()
 

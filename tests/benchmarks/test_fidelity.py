@@ -116,7 +116,7 @@ def test_the_command_writes_its_table(waves, tmp_path: Path, monkeypatch, capsys
     out = tmp_path / "fidelity.json"
     assert main(["a.safetensors", "a.jpg", "--windows", "2", "--json", str(out)]) == 0
     written = json.loads(out.read_text())
-    assert [row["level"] for row in written["levels"]] == [0.0, 1.0, 2.0, 3.0]
+    assert [row["level"] for row in written["levels"]] == [i / 2 for i in range(8)]
     assert written["machine"]["torch"] == torch.__version__
     assert "high band dB" in capsys.readouterr().out
 

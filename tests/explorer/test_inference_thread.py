@@ -29,6 +29,7 @@ from explorer.messages import (
 )
 from explorer.tile_grid import TileGrid, TileKey
 from explorer.tile_stream import exact_view
+from explorer.view_metadata import StillView, read_view
 from model.header import CheckpointError
 from model.space import Window, to_uint8
 from tests.explorer.fakes import FakeSpace
@@ -239,14 +240,15 @@ def test_a_still_is_what_the_screen_shows(
     exact = exact_view(View(Camera(0.1, 0.1, 1.0), (300, 200)), GRID)
     assert exact is not None
     file = tmp_path / f"still.{suffix}"
-    it.thread.save_still(StillRequest("fake", exact, str(file), view={"level": 2.0}))
+    place = {"center": [0.1, 0.1], "level": 2.25, "size": [300, 200]}
+    it.thread.save_still(StillRequest("fake", exact, str(file), view=place))
     it.until(lambda: bool(it.of(StillSaved) or it.of(Failure)))
     assert it.of(StillSaved) == [StillSaved(str(file))]
     with Image.open(file) as image:
         saved = np.asarray(image.convert("RGB")).astype(int)
         if suffix == "png":
-            view = {"level": 2.0, "seed": 0, "identity": "fake"}
-            assert json.loads(image.info["scalespace"]) == view
+            assert json.loads(image.info["scalespace"])["center"] == [0.1, 0.1]
+    assert read_view(file) == StillView((0.1, 0.1), 2.25, (300, 200), 0, "night", "fake")
     window = Window(exact.origin_xy, exact.level, exact.size[1], exact.size[0])
     expected = to_uint8(FakeSpace().render([window]))[0].numpy().astype(int)
     assert np.abs(saved - expected).max() <= (0 if suffix == "png" else 12)

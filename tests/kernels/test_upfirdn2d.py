@@ -35,6 +35,14 @@ def test_matches_its_definition(
     torch.testing.assert_close(y, 1.5 * by_definition(x, f, up, down, pad))
 
 
+@pytest.mark.parametrize("taps", [1, 2])
+def test_filters_shorter_than_the_upsampling_factor_leave_zeros(taps: int) -> None:
+    x = torch.randn(1, 2, 5, 6, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    f = torch.arange(1.0, taps + 1, dtype=torch.float64)
+    y = upfirdn2d(x, f, up=3, padding=2)
+    torch.testing.assert_close(y, by_definition(x, f, 3, 1, (2, 2, 2, 2)))
+
+
 def test_takes_any_memory_format_and_an_empty_batch() -> None:
     x = torch.randn(3, 4, 9, 6, generator=torch.Generator().manual_seed(0))
     f = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8

@@ -15,7 +15,6 @@ from model.losses import (
     generator_loss,
     gradient_penalty,
     reconstruction,
-    scale_consistency,
 )
 
 
@@ -75,20 +74,6 @@ def test_reconstruction_compares_pixels_where_they_can_be_remembered() -> None:
     assert reconstruction(shifted, real, 8.0, config) > 0.4  # what it lies upon is not
     between = reconstruction(stripes, real, 6.0, config)
     assert 0 < between < reconstruction(stripes, real, 4.0, config)
-
-
-@pytest.mark.parametrize("octaves", [0.5, 1.0, 1.7])
-def test_consistency_is_small_for_one_picture_at_two_levels(octaves: float) -> None:
-    """A smooth picture sampled at both levels, and the same with another shift."""
-
-    def view(step: float, shift: float) -> torch.Tensor:
-        t = (torch.arange(64) - 31.5) * step + shift
-        wave = torch.sin(0.11 * t)[None, :] * torch.cos(0.07 * t)[:, None]
-        return wave.expand(1, 3, 64, 64)
-
-    fine, coarse = view(1.0, 0.0), view(2.0**octaves, 0.0)
-    assert scale_consistency(fine, coarse, octaves) < 2e-3
-    assert scale_consistency(fine, view(2.0**octaves, 3.0), octaves) > 0.03
 
 
 def test_a_loss_configuration_that_cannot_be_is_refused() -> None:

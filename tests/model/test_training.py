@@ -25,6 +25,7 @@ from model.pyramid import ImagePyramid
 from model.runs import CHECKPOINT, LOG, STATE, Run, RunTick, load_config
 from model.sampling import LevelShare, draw_level, draw_windows
 from model.trainer import Diverged, Trainer
+from model.training_data import PictureData, Truth
 from tests.model.small import CONFIG
 
 TRAIN = TrainConfig(kimg=0.08, adversarial_start=0.5, group_size=4, groups=2, autosave_seconds=0.2)
@@ -71,7 +72,7 @@ def psnr_of(run: Run, pyramid: ImagePyramid, level: float) -> float:
 
 def test_learns_what_it_is_shown(pyramid: ImagePyramid, tmp_path: Path) -> None:
     train = replace(TRAIN, kimg=0.6, autosave_seconds=600)
-    run = Run(tmp_path / "run", small_preset(pyramid, train), pyramid, {})
+    run = Run(tmp_path / "run", small_preset(pyramid, train), PictureData(pyramid), {})
     before = psnr_of(run, pyramid, 1.0)
     ticks: list[RunTick] = []
     run.train(ticks.append)
@@ -83,7 +84,7 @@ def test_unregistered_levels_learn_texture_only_where_the_loss_says_so(
     pyramid: ImagePyramid, tmp_path: Path
 ) -> None:
     """Below `adversarial_from` the discriminator never sees a window."""
-    trainer = Run(tmp_path / "run", small_preset(pyramid), pyramid, {}).trainer
+    trainer = Run(tmp_path / "run", small_preset(pyramid), PictureData(pyramid), {}).trainer
     assert "discriminator" not in trainer._group(1.5, adversarial=True)
     assert "discriminator" in trainer._group(3.5, adversarial=True)
     assert "discriminator" not in trainer._group(3.5, adversarial=False)
@@ -91,7 +92,7 @@ def test_unregistered_levels_learn_texture_only_where_the_loss_says_so(
 
 def test_writes_a_checkpoint_that_opens_and_a_log(pyramid: ImagePyramid, tmp_path: Path) -> None:
     data = {"licence": "CC0-1.0", "source": pyramid.source}
-    run = Run(tmp_path / "run", small_preset(pyramid), pyramid, data)
+    run = Run(tmp_path / "run", small_preset(pyramid), PictureData(pyramid), data)
     run.train(lambda tick: None)
     header = read_header(tmp_path / "run" / CHECKPOINT)
     assert header.licence == "CC0-1.0"
@@ -114,13 +115,13 @@ def test_resume_gives_the_same_numbers_as_an_unbroken_run(
     def losses(run: Run, steps: int) -> list[dict[str, float]]:
         return [run.trainer.step().losses for _ in range(steps)]
 
-    unbroken = losses(Run(tmp_path / "a", preset, pyramid, {}), 20)
-    first = Run(tmp_path / "b", preset, pyramid, {})
+    unbroken = losses(Run(tmp_path / "a", preset, PictureData(pyramid), {}), 20)
+    first = Run(tmp_path / "b", preset, PictureData(pyramid), {})
     begun = losses(first, 13)
     first.save()
     again_preset, data = load_config(tmp_path / "b")
     assert again_preset == preset
-    resumed = Run(tmp_path / "b", again_preset, pyramid, data, resume=True)
+    resumed = Run(tmp_path / "b", again_preset, PictureData(pyramid), data, resume=True)
     assert begun + losses(resumed, 7) == unbroken
 
 
@@ -129,20 +130,21 @@ def test_a_run_is_never_overwritten_and_nothing_is_resumed_from_nothing(
 ) -> None:
     preset = small_preset(pyramid)
     with pytest.raises(ValueError, match="no saved state"):
-        Run(tmp_path / "run", preset, pyramid, {}, resume=True)
-    Run(tmp_path / "run", preset, pyramid, {}).save()
+        Run(tmp_path / "run", preset, PictureData(pyramid), {}, resume=True)
+    Run(tmp_path / "run", preset, PictureData(pyramid), {}).save()
     with pytest.raises(ValueError, match="already holds a run"):
-        Run(tmp_path / "run", preset, pyramid, {})
+        Run(tmp_path / "run", preset, PictureData(pyramid), {})
     (tmp_path / "run" / STATE).write_bytes(b"not a state")
     with pytest.raises(ValueError, match="cannot be resumed"):
-        Run(tmp_path / "run", preset, pyramid, {}, resume=True)
+        Run(tmp_path / "run", preset, PictureData(pyramid), {}, resume=True)
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched(
     pyramid: ImagePyramid, tmp_path: Path
 ) -> None:
-    trainer = Run(tmp_path / "run", small_preset(pyramid), pyramid, {}).trainer
-    trainer.source.images = lambda windows: torch.full((len(windows), 3, 32, 32), math.nan)  # type: ignore[method-assign]
+    trainer = Run(tmp_path / "run", small_preset(pyramid), PictureData(pyramid), {}).trainer
+    nothing = torch.full((4, 3, 32, 32), math.nan)
+    trainer.data.truth = lambda windows: Truth(nothing, None)  # type: ignore[method-assign]
     before = {k: v.clone() for k, v in trainer.G.state_dict().items()}
     with pytest.raises(Diverged, match="reconstruction"):
         trainer.step()
@@ -191,11 +193,14 @@ def test_every_preset_builds_for_a_scene_that_is_not_square(name: str) -> None:
     )
 
     class Grey:
-        field_size, level_range = (1.0, 1.7), (0.0, 2.0)
+        field_size, level_range, is_registered = (1.0, 1.7), (0.0, 2.0), True
 
-        def images(self, windows: list) -> torch.Tensor:
+        def truth(self, windows: list) -> Truth:
             size = windows[0].width
-            return torch.zeros(len(windows), 3, size, size)
+            return Truth(torch.zeros(len(windows), 3, size, size), None)
+
+        def reals(self, level: float, count: int, rng: np.random.Generator) -> None:
+            return None
 
     trainer = Trainer(small.generator, small.discriminator, small.loss, small.train, Grey())
     status = trainer.step()

@@ -1,0 +1,285 @@
+"""The picture that placed patches make, at whole levels: what the next finer patches are sought in.
+
+A canvas of level `c` has `patch_size * 2**c` pixels per field unit; its lattice is anchored at the
+field's origin: the centre of pixel `i` lies at `(i + 0.5) / density`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+
+from kernels.resample import resample
+from model.placement.workers import Workers, batches
+from model.scale import density
+
+_FEATHER_PX = 8.0
+"""Patch pixels over which a patch's weight rises from its edge."""
+_COARSEST, _FINEST = 0.3, 1.5
+"""A canvas is made of patches from so many octaves coarser than it to so many finer."""
+_BLUR_PENALTY = 6.0
+"""A patch that is `d` octaves coarser than the canvas weighs `2**(-6 d)`."""
+_FILL_WEIGHT = 1e-3
+"""Weight of the next coarser canvas: it fills what no patch of the level covers."""
+_BATCH = 256
+_STRIPE_PX = 1 << 22
+"""Pixels that are finished at a time."""
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """One level of the picture."""
+
+    level: int
+    """Octaves."""
+    density: float
+    """Pixels per field unit."""
+    first_xy: tuple[int, int]
+    """Lattice index of the top left pixel."""
+    image: torch.Tensor
+    """sRGB, 0 where nothing was placed. uint8 [H, W, 3]."""
+    covered: torch.Tensor
+    """Whether anything was placed there. bool [H, W]."""
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """Width and height, pixels."""
+        return self.image.shape[1], self.image.shape[0]
+
+    def pixel_of(self, field_xy: torch.Tensor) -> torch.Tensor:
+        """Field units to pixels of this canvas (half-integers are centres). float64 [..., 2]."""
+        first = torch.tensor(self.first_xy, dtype=torch.float64, device=field_xy.device)
+        return field_xy * self.density - first
+
+    def field_of(self, pixel_xy: torch.Tensor) -> torch.Tensor:
+        """The inverse of `pixel_of`."""
+        first = torch.tensor(self.first_xy, dtype=torch.float64, device=pixel_xy.device)
+        return (pixel_xy + first) / self.density
+
+    def windows(self, first_xy: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cut square windows, which may reach beyond the canvas.
+
+        Args:
+            first_xy: Top left pixels of the windows. int64 [N, 2].
+            size: Pixels a side.
+
+        Returns:
+            Colours, float32 [N, 3, size, size] in [0, 255], and whether they are covered,
+            float32 [N, 1, size, size] of 0 and 1.
+        """
+        width, height = self.size_wh
+        place = torch.arange(size, device=first_xy.device)
+        x, y = (first_xy[:, i, None] + place for i in (0, 1))
+        inside = ((y >= 0) & (y < height))[:, :, None] & ((x >= 0) & (x < width))[:, None]
+        index = y.clamp(0, height - 1)[:, :, None] * width + x.clamp(0, width - 1)[:, None]
+        colours = self.image.flatten(0, 1)[index].permute(0, 3, 1, 2).float()
+        return colours, (self.covered.flatten()[index] & inside)[:, None].float()
+
+
+@dataclass(frozen=True)
+class Poses:
+    """Where patches lie. Rows belong to the patches of `indices`."""
+
+    indices: torch.Tensor
+    """Which patches, int64 [N]."""
+    center_xy: torch.Tensor
+    """Field units. float64 [N, 2]."""
+    level: torch.Tensor
+    """Octaves. float64 [N]."""
+
+    def __len__(self) -> int:
+        return self.indices.shape[0]
+
+    def __getitem__(self, rows: torch.Tensor | slice) -> Poses:
+        return Poses(self.indices[rows], self.center_xy[rows], self.level[rows])
+
+    @staticmethod
+    def concatenated(parts: Sequence[Poses]) -> Poses:
+        """All rows of all parts."""
+        return Poses(
+            torch.cat([p.indices for p in parts]),
+            torch.cat([p.center_xy for p in parts]),
+            torch.cat([p.level for p in parts]),
+        )
+
+
+class Patches:
+    """The patches' pixels, on the device where they are worked on in batches."""
+
+    def __init__(self, images: np.ndarray, device: torch.device) -> None:
+        """Wrap uint8 [N, P, P, 3]."""
+        self._images = torch.from_numpy(images)
+        self.device = device
+        self.size = images.shape[1]
+
+    def __len__(self) -> int:
+        return self._images.shape[0]
+
+    def load(self, indices: torch.Tensor) -> torch.Tensor:
+        """float32 [B, 3, P, P] in [0, 255]."""
+        images = self._images[indices.to(self._images.device)].to(self.device)
+        return images.permute(0, 3, 1, 2).float()
+
+
+def build_canvases(
+    patches: Patches, poses: Poses, levels: Sequence[int], workers: Workers
+) -> dict[int, Canvas]:
+    """Lay placed patches over one another, the sharper and the more central the heavier.
+
+    Args:
+        patches: All patches.
+        poses: The placed ones.
+        levels: Whole levels to make, ascending and without gaps, from 0 or above.
+        workers: Who does it.
+    """
+    span = 2.0 ** -poses.level[:, None]
+    low = (poses.center_xy - span / 2).amin(0)
+    high = (poses.center_xy + span / 2).amax(0)
+    canvases: dict[int, Canvas] = {}
+    coarser: Canvas | None = None
+    for level in levels:
+        coarser = _build(patches, poses, level, low, high, coarser, workers)
+        canvases[level] = coarser
+    return canvases
+
+
+def halved(canvas: Canvas) -> Canvas:
+    """The next coarser level, by averaging what is covered."""
+    # An even first pixel keeps the lattice anchored; odd edges get an uncovered line.
+    pad = [first % 2 for first in canvas.first_xy]
+    height, width = canvas.covered.shape
+    right, bottom = (width + pad[0]) % 2, (height + pad[1]) % 2
+    mask = canvas.covered.float()[None, None]
+    image = canvas.image.permute(2, 0, 1).float()[None] * mask
+    stack = torch.cat([image, mask], 1)
+    stack = torch.nn.functional.pad(stack, (pad[0], right, pad[1], bottom))
+    stack = torch.nn.functional.avg_pool2d(stack, 2)[0]
+    covered = stack[3] >= 0.5
+    image = torch.where(covered, stack[:3] / stack[3].clamp_min(1e-6), 0.0)
+    return Canvas(
+        canvas.level - 1,
+        canvas.density / 2,
+        ((canvas.first_xy[0] - pad[0]) // 2, (canvas.first_xy[1] - pad[1]) // 2),
+        image.round().to(torch.uint8).permute(1, 2, 0).contiguous(),
+        covered,
+    )
+
+
+def _build(
+    patches: Patches,
+    poses: Poses,
+    level: int,
+    low: torch.Tensor,
+    high: torch.Tensor,
+    coarser: Canvas | None,
+    workers: Workers,
+) -> Canvas:
+    """One level: weighted mean of its patches over the next coarser level."""
+    pixels = density(level, patches.size)
+    # Even bounds: the next finer and coarser levels cover the same place.
+    x0, y0 = (2 * math.floor(float(v) * pixels / 2) for v in low)
+    x1, y1 = (2 * math.ceil(float(v) * pixels / 2) for v in high)
+    width, height = x1 - x0, y1 - y0
+    total = torch.zeros(height * width, 4, device=patches.device)
+    keep = (poses.level >= level - _COARSEST) & (poses.level <= level + _FINEST)
+    if coarser is None:
+        keep |= poses.level <= level + _FINEST
+    chosen = poses[keep]
+    chosen = chosen[torch.argsort(chosen.level, stable=True)]
+    work = partial(_layers, patches, chosen, (x0, y0), (width, height), level)
+    for index, values in workers.map(work, batches(len(chosen), _BATCH)):
+        total.index_add_(0, index, values)
+    image = torch.empty(height, width, 3, dtype=torch.uint8, device=patches.device)
+    covered = torch.empty(height, width, dtype=torch.bool, device=patches.device)
+    lines = total.reshape(height, width, 4)
+    for rows in batches(height, max(1, _STRIPE_PX // width)):
+        weight = lines[rows, :, 3:]
+        colour = lines[rows, :, :3]
+        covered[rows] = weight[..., 0] > 0
+        if coarser is not None:
+            fill, fill_covered = _doubled(coarser, (x0, y0 + rows.start), (width, len(colour)))
+            amount = _FILL_WEIGHT * fill_covered[..., None]
+            colour.addcmul_(fill, amount)
+            weight += amount
+            covered[rows] |= fill_covered
+        colour /= weight.clamp_min(1e-12)
+        image[rows] = colour.clamp_(0, 255).round_().to(torch.uint8)
+    return Canvas(level, pixels, (x0, y0), image, covered)
+
+
+def _layers(
+    patches: Patches,
+    poses: Poses,
+    first_xy: tuple[int, int],
+    size_wh: tuple[int, int],
+    level: int,
+    rows: slice,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What some patches of like level add to a canvas.
+
+    Returns:
+        Pixels (int64 [K]), and for each colour times weight, and weight (float32 [K, 4]).
+    """
+    poses = poses[rows]
+    side = patches.size
+    pixels = density(level, side)
+    step = 2.0 ** (poses.level - level)
+    first = torch.tensor(first_xy, dtype=torch.float64, device=patches.device)
+    low = (poses.center_xy * pixels - first) - side / 2 / step[:, None]
+    corner = low.floor()
+    size = int((side / step).max().ceil()) + 1
+    origin = (corner - low) * step[:, None]
+    window = resample(patches.load(poses.indices), origin, step, (size, size))
+    place = torch.arange(size, device=patches.device)
+    at = origin[:, :, None] + (place + 0.5) * step[:, None, None]  # [B, 2, size], patch pixels
+    inside = torch.minimum(at, side - at) - step.clamp_min(1.0)[:, None, None] / 2
+    feather = (inside / _FEATHER_PX).clamp(max=1.0) + 1 / (4 * _FEATHER_PX)
+    feather = torch.where(inside > -1e-6, feather, 0.0)
+    sharp = 2.0 ** (-_BLUR_PENALTY * (level - poses.level).clamp_min(0.0))
+    weight = feather[:, 1, :, None] * feather[:, 0, None, :] * sharp[:, None, None]
+    weight = weight.float()
+    values = torch.cat([window * weight[:, None], weight[:, None]], 1)
+    column = corner[:, 0, None].long() + place
+    row = corner[:, 1, None].long() + place
+    width, height = size_wh
+    inner = ((row >= 0) & (row < height))[:, :, None] & ((column >= 0) & (column < width))[:, None]
+    index = row[:, :, None] * width + column[:, None, :]
+    inner &= weight > 0
+    return index[inner], values.permute(0, 2, 3, 1)[inner]
+
+
+def _doubled(
+    coarser: Canvas, first_xy: tuple[int, int], size_wh: tuple[int, int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Part of the coarser canvas on the lattice of the next finer one, by linear interpolation.
+
+    Returns:
+        float32 [H, W, 3] and whether it is covered, bool [H, W].
+    """
+    # Nothing is 0 in the image: divided by the share that is something, an edge does not darken.
+    image, covered = coarser.image, coarser.covered
+    share = covered
+    for dim in (0, 1):
+        # dim 0 are rows: y. Rows first, so that little is made a float.
+        start, length = first_xy[1 - dim], size_wh[1 - dim]
+        place = torch.arange(start, start + length, dtype=torch.float64, device=image.device)
+        at = (place + 0.5) / 2 - coarser.first_xy[1 - dim] - 0.5
+        last = image.shape[dim] - 1
+        low = at.floor().long()
+        part = (at - low).float().unsqueeze(1) if dim == 0 else (at - low).float()
+        low, high = low.clamp(0, last), (low + 1).clamp(0, last)
+        image = torch.lerp(
+            image.index_select(dim, low).float(),
+            image.index_select(dim, high).float(),
+            part.unsqueeze(-1),
+        )
+        share = torch.lerp(
+            share.index_select(dim, low).float(), share.index_select(dim, high).float(), part
+        )
+        covered = covered.index_select(dim, (at + 0.5).floor().long().clamp(0, last))
+    return image.div_(share.clamp_min(1e-3)[..., None]), covered

@@ -1,0 +1,168 @@
+"""Placing a data set: every scene by itself, unreadable files listed, the state kept beside."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from model.data.images import ImageError
+from model.data.patches import PatchCollection
+from model.placement.config import Placement, PlacementConfig
+from model.placement.place import PlacementState, place_patches
+from model.placement.places_csv import (
+    PlacedFile,
+    fingerprint,
+    read_state,
+    state_path,
+    unplaced,
+    write_places,
+    write_state,
+)
+
+Progress = Callable[[float], None]
+"""Called with the fraction that is done; whatever it raises cancels and reaches the caller."""
+
+MAX_PATCH_PX, MIN_PATCH_PX = 64, 16
+"""Larger patches are averaged down: places stay as true as they need to be, memory stays small."""
+_LOAD_BATCH = 512
+_LOAD_SHARE = 0.1
+_SIZE_SAMPLES = 32
+
+
+@dataclass(frozen=True)
+class CollectionPlacement:
+    """Where all files of a data set belong."""
+
+    files: tuple[PlacedFile, ...]
+    """In the order of the collection."""
+    field_sizes: dict[str, tuple[float, float]]
+    """Width and height of what is placed, field units, by scene; (0, 0) where nothing is."""
+
+
+def place_collection(
+    data: PatchCollection,
+    out: Path,
+    config: PlacementConfig | None = None,
+    patch_size: int | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> CollectionPlacement:
+    """Place the patches of a data set and write the table.
+
+    After every half octave the state is saved beside `out`; it is removed when the table is there.
+
+    Args:
+        data: Labelled patches.
+        out: The table, .csv.
+        config: See there.
+        patch_size: Pixels to compare; None takes the patches' own size, at most 64.
+        resume: Whether to go on from the state beside `out`, where there is one.
+        progress: See `Progress`.
+
+    Raises:
+        ValueError: Nothing can be placed, or the state belongs to something else.
+        OSError: The table cannot be written.
+    """
+    config = PlacementConfig() if config is None else config
+    if not data.patches:
+        raise ValueError(f"{data.path} holds no patches; give a folder or zip with images.")
+    report = progress if progress is not None else _ignore
+    size = _patch_size(data, patch_size)
+    images, readable = _load(data, size, report)
+    known = [float("nan") if p.level is None else p.level for p in data.patches]
+    levels = np.array(known, np.float64)
+    owner = fingerprint([f"{p.scene}/{p.name}" for p in data.patches], levels, config)
+    beside = state_path(out)
+    states = read_state(beside, owner) if resume else {}
+    done = 0
+    places: list[Placement | None] = [None] * len(data.patches)
+    field_sizes: dict[str, tuple[float, float]] = {}
+    for scene in dict.fromkeys(patch.scene for patch in data.patches):
+        rows = np.array(
+            [i for i, p in enumerate(data.patches) if p.scene == scene and readable[i]], np.int64
+        )
+        field_sizes[scene] = (0.0, 0.0)
+        if len(rows) == 0 or bool(np.isnan(levels[rows]).all()):
+            continue
+
+        def scene_progress(fraction: float, first: int = done, count: int = len(rows)) -> None:
+            share = (first + fraction * count) / len(data.patches)
+            report(_LOAD_SHARE + (1 - _LOAD_SHARE) * share)
+
+        def save(state: PlacementState, scene: str = scene) -> None:
+            states[scene] = state
+            write_state(beside, owner, states)
+
+        # A copy of all pixels only where there are several scenes, or files that say nothing.
+        own = images if len(rows) == len(images) else images[rows]
+        result = place_patches(
+            own, levels[rows], config, scene_progress, state=states.get(scene), save=save
+        )
+        field_sizes[scene] = result.field_size
+        for index, row in enumerate(rows.tolist()):
+            places[row] = result[index]
+        done += len(rows)
+    files = tuple(
+        PlacedFile(
+            patch.name,
+            patch.scene,
+            patch.level,
+            place or unplaced(patch.level, "no level" if ok else "unreadable"),
+        )
+        for patch, place, ok in zip(data.patches, places, readable.tolist(), strict=True)
+    )
+    write_places(out, files)
+    beside.unlink(missing_ok=True)
+    report(1.0)
+    return CollectionPlacement(files, field_sizes)
+
+
+def _ignore(fraction: float) -> None:
+    """Progress that nobody asked for."""
+
+
+def _patch_size(data: PatchCollection, wanted: int | None) -> int:
+    """Pixels to compare: as wanted, else the commonest size of a few patches, at most 64."""
+    if wanted is not None:
+        if wanted < MIN_PATCH_PX:
+            raise ValueError(f"patch_size must be >= {MIN_PATCH_PX} pixels, got {wanted}.")
+        return wanted
+    sizes: Counter[int] = Counter()
+    step = max(1, len(data.patches) // _SIZE_SAMPLES)
+    for index in range(0, len(data.patches), step):
+        try:
+            height, width = data.image(index).shape[:2]
+        except ImageError:
+            continue
+        if height == width >= MIN_PATCH_PX:
+            sizes[width] += 1
+    if not sizes:
+        raise ValueError(
+            f"{data.path} holds no square patches of at least {MIN_PATCH_PX} pixels; see what "
+            "`scalespace-explorer inspect` says of it."
+        )
+    common = sizes.most_common(1)[0][1]
+    return min(MAX_PATCH_PX, min(size for size, count in sizes.items() if count == common))
+
+
+def _load(data: PatchCollection, size: int, report: Progress) -> tuple[np.ndarray, np.ndarray]:
+    """All patches, uint8 [N, P, P, 3], and which could be read, bool [N]."""
+    count = len(data.patches)
+    images = np.zeros((count, size, size, 3), np.uint8)
+    readable = np.ones(count, bool)
+    for begin in range(0, count, _LOAD_BATCH):
+        report(_LOAD_SHARE * begin / count)
+        rows = range(begin, min(begin + _LOAD_BATCH, count))
+        try:
+            images[rows.start : rows.stop] = data.images(rows, size)
+        except ImageError:
+            for index in rows:
+                try:
+                    images[index] = data.images([index], size)[0]
+                except ImageError:
+                    readable[index] = False
+    return images, readable

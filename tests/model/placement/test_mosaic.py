@@ -1,0 +1,75 @@
+"""The picture that placed patches make."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model.placement.mosaic import compose, detail_map
+from model.pyramid import ImagePyramid
+from model.space import Window, to_uint8
+
+
+@pytest.fixture
+def pyramid(tmp_path: Path) -> ImagePyramid:
+    """A smooth picture of 390 x 300 pixels."""
+    y, x = np.mgrid[0:300, 0:390] / 300
+    waves = [np.sin(9 * x + 4 * y), np.cos(7 * y - 2 * x), np.sin(5 * x * y)]
+    Image.fromarray((np.stack(waves, 2) * 100 + 128).astype(np.uint8)).save(tmp_path / "p.png")
+    opened = ImagePyramid.open(tmp_path / "p.png", patch_size=32, cache_dir=tmp_path / "cache")
+    yield opened
+    opened.close()
+
+
+def grid_patches(
+    pyramid: ImagePyramid, level: float, step: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Patches of one level whose centres lie `step` spans apart, over the whole field."""
+    span = 2.0**-level
+    axes = [
+        np.unique(np.append(np.arange(-s / 2, s / 2 - span, step * span), s / 2 - span))
+        for s in pyramid.field_size
+    ]
+    origins = np.array([(x, y) for y in axes[1] for x in axes[0]])
+    levels = np.full(len(origins), level)
+    images = to_uint8(pyramid.sample(origins, levels, 32)).numpy()
+    return images, origins + span / 2, levels
+
+
+def test_true_places_give_the_picture_back(pyramid: ImagePyramid, tmp_path: Path) -> None:
+    parts = [grid_patches(pyramid, level, 0.7) for level in (0.0, 1.0, 2.6)]
+    images, centers, levels = (np.concatenate(p) for p in zip(*parts))
+    seen: list[float] = []
+    field = pyramid.field_size
+    mosaic = compose(images, centers, levels, field, tmp_path / "m.tif", seen.append)
+    assert seen == sorted(seen) and seen[-1] == 1.0
+    opened = ImagePyramid.open(mosaic.path, patch_size=32, cache_dir=tmp_path / "cache")
+    assert opened.field_size == pytest.approx(field, abs=1e-2)
+    for level in (0.5, 2.0):
+        window = Window((-0.62, -0.49), level, 30, 30)
+        error = (opened.render([window]) - pyramid.render([window])).abs()
+        assert float(error.max()) < 8 / 127.5, level
+    assert float(mosaic.detail.min()) == pytest.approx(2.6)
+    opened.close()
+
+
+def test_detail_is_the_finest_patch_over_each_cell() -> None:
+    centers, levels = np.array([[0.0, 0.0], [0.25, 0.25]]), np.array([0.0, 1.0])
+    detail = detail_map(centers, levels, (2.0, 1.0), (2048, 1024))
+    assert detail.shape == (64, 128)
+    assert (detail[:, :32] == -1).all() and (detail[:, 96:] == -1).all()
+    assert (detail[32:, 64:96] == 1).all()
+    assert (detail[:32, 32:96] == 0).all() and (detail[:, 32:64] == 0).all()
+
+
+def test_what_cannot_be_composed_is_refused(tmp_path: Path) -> None:
+    nothing = np.empty((0, 8, 8, 3), np.uint8)
+    with pytest.raises(ValueError, match="placed patches"):
+        compose(nothing, np.empty((0, 2)), np.empty(0), (1.0, 1.0), tmp_path / "m.tif")
+    one = np.zeros((1, 8, 8, 3), np.uint8)
+    with pytest.raises(OSError, match="cannot be written"):
+        compose(one, np.zeros((1, 2)), np.zeros(1), (1.0, 1.0), tmp_path / "no" / "m.tif")
+    assert not list(tmp_path.iterdir())

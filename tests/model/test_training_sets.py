@@ -1,0 +1,96 @@
+"""A folder of patches becomes what the trainer learns from, and a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from explorer.cli import run as run_cli
+from model.checkpoints import load_generator_space
+from model.data.cut import CutConfig, write_patches
+from model.data.patches import open_patches
+from model.pyramid import ImagePyramid
+from model.runs import CHECKPOINT
+from model.space import Window
+from model.training_sets import MOSAIC, PLACES, placed_data, unplaced_data
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> tuple[ImagePyramid, Path]:
+    """A picture with detail at every octave, 620 x 500, and 160 patches of it, unregistered."""
+    folder = tmp_path_factory.mktemp("scene")
+    rng = np.random.default_rng(0)
+    picture = np.zeros((500, 620, 3))
+    for octave in range(2, 9):
+        cells = rng.uniform(-1, 1, (2**octave, 2**octave, 3)).astype(np.float32)
+        layers = [
+            np.asarray(Image.fromarray(cells[..., c]).resize((620, 500), Image.Resampling.BICUBIC))
+            for c in range(3)
+        ]
+        picture += np.stack(layers, 2) * 22
+    Image.fromarray(np.clip(picture + 128, 0, 255).astype(np.uint8)).save(folder / "picture.png")
+    pyramid = ImagePyramid.open(folder / "picture.png", cache_dir=folder / "cache")
+    write_patches(pyramid, CutConfig((0.0, 2.5), (160,)), folder / "patches")
+    return pyramid, folder / "patches"
+
+
+def quiet(label: str, fraction: float) -> None:
+    assert label and 0 <= fraction <= 1
+
+
+def test_patches_without_a_place_become_the_picture(
+    scene: tuple[ImagePyramid, Path], tmp_path: Path
+) -> None:
+    """Placed, composed, and where a patch speaks the truth is the picture's."""
+    pyramid, patches = scene
+    run = tmp_path / "run"
+    data = placed_data(open_patches(patches), run, 64, tmp_path / "cache", quiet)
+    assert (run / PLACES).exists() and (run / MOSAIC).exists()
+    assert data.field_size == pytest.approx(pyramid.field_size, abs=0.03)
+    window = Window((-0.25, -0.25), 0.9, 56, 56)
+    truth = data.truth([window])
+    assert truth.known is not None and float(truth.known.mean()) > 0.9
+    best = min(
+        float((truth.images - pyramid.render([shifted])).abs().mean())
+        for dx in np.linspace(-0.02, 0.02, 9)
+        for dy in np.linspace(-0.02, 0.02, 9)
+        for shifted in [Window((-0.25 + dx, -0.25 + dy), 0.9, 56, 56)]
+    )
+    assert best < 0.05  # one offset of the whole is not known
+    rng = np.random.default_rng(0)
+    assert data.reals(2.0, 4, rng).images.shape == (4, 3, 64, 64)
+    again = placed_data(open_patches(patches), run, 64, tmp_path / "cache", quiet)
+    assert np.array_equal(again.detail, data.detail)
+    data.pyramid.close()
+    again.pyramid.close()
+
+
+@pytest.mark.parametrize("placement", ["match", "none"])
+def test_the_command_trains_from_patches_and_goes_on(
+    scene: tuple[ImagePyramid, Path], tmp_path: Path, placement: str
+) -> None:
+    run = tmp_path / "run"
+    command = ["train", str(scene[1]), "--out", str(run), "--placement", placement]
+    command += ["--kimg", "0.032", "--cache", str(tmp_path / "cache")]
+    assert run_cli(command) == 0
+    assert run_cli([*command[:-4], "--kimg", "0.064", "--cache", command[-1], "--resume"]) == 0
+    space = load_generator_space(run / CHECKPOINT, torch.device("cpu"))
+    assert (space.generator.memory is None) == (placement == "none")
+    assert space.render_view((0.0, 0.0), 1.0, (40, 30)).shape == (30, 40, 3)
+
+
+def test_patches_that_say_nothing_are_refused_in_one_line(tmp_path: Path) -> None:
+    for index in range(3):
+        Image.new("RGB", (64, 64)).save(tmp_path / f"{index}.png")
+    with pytest.raises(ValueError, match="level"):
+        unplaced_data(open_patches(tmp_path), 64, quiet)
+    Image.new("RGB", (8, 8)).save(tmp_path / "small.png")
+    (tmp_path / "dataset.json").write_text('{"labels": [["small.png", 1.0]]}')
+    for index in range(3):
+        (tmp_path / f"{index}.png").unlink()
+    with pytest.raises(ValueError, match="64 x 64"):
+        unplaced_data(open_patches(tmp_path), 64, quiet)
