@@ -30,7 +30,7 @@ from model.config import (
 from model.generator_space import GeneratorSpace
 from model.presets import Preset
 from model.space import Window, to_uint8
-from model.trainer import Trainer, TrainingStatus
+from model.trainer import Diverged, Trainer, TrainingStatus
 from model.training_data import RunData
 from model.warm_start import remember
 
@@ -41,6 +41,8 @@ CONFIG, LOG, STATE, CHECKPOINT = (
     "checkpoint.safetensors",
 )
 TICK_STEPS = 20
+RECOVERIES = 5
+"""Times that a run goes back to its last good state, each at half the rates, before it gives up."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class RunTick:
     fraction: float
     images_per_second: float
     losses: dict[str, float]
+    note: str = ""
+    """What happened that one should know."""
 
 
 def save_config(folder: Path, preset: Preset, data: dict[str, Any]) -> None:
@@ -147,22 +151,47 @@ class Run:
             should_stop: Asked between steps.
 
         Raises:
-            Diverged: A loss is not finite; the last saved state is good.
+            Diverged: Even after `RECOVERIES` returns to the last good state, which is still there.
             OSError: A file cannot be written; the last saved state is good.
         """
+        if not (self.folder / STATE).exists():
+            self.save()  # what a run goes back to
         saved = time.monotonic()
         statuses: list[TrainingStatus] = []
+        recoveries = 0
+        note = ""
         while not self.trainer.finished and not should_stop():
-            statuses.append(self.trainer.step())
+            try:
+                statuses.append(self.trainer.step())
+            except Diverged as error:
+                recoveries += 1
+                if recoveries > RECOVERIES:
+                    raise
+                note, statuses = self._go_back(error), []
+                continue
             if len(statuses) == TICK_STEPS:
-                on_tick(self._log(statuses))
-                statuses = []
+                on_tick(self._log(statuses, note))
+                statuses, note = [], ""
             if time.monotonic() - saved > self.preset.train.autosave_seconds:
                 self.save()
                 saved = time.monotonic()
         if statuses:
-            on_tick(self._log(statuses))
+            on_tick(self._log(statuses, note))
         self.save()
+
+    def _go_back(self, error: Diverged) -> str:
+        """The last good state again, at half the rates, with other windows; says so."""
+        trainer = self.trainer
+        factor, at_step = trainer.rate_factor / 2, trainer.step_count
+        load_state(self.folder / STATE, trainer)
+        trainer.G.zero_grad(set_to_none=True)  # the memory's gradient is kept from step to step
+        trainer.rate_factor = factor
+        # The same draws would lead to the same place.
+        trainer.rng = np.random.default_rng([self.preset.train.seed, at_step, round(1 / factor)])
+        return (
+            f"{error} Gone back to step {trainer.step_count}; "
+            f"learning rates are {factor:g} of what was asked from here on."
+        )
 
     def space(self) -> GeneratorSpace:
         """The averaged weights as a scale space."""
@@ -223,7 +252,7 @@ class Run:
         a, b, c, d = to_uint8(reals.images).numpy()
         return np.concatenate([np.concatenate([a, b], 1), np.concatenate([c, d], 1)], 0)
 
-    def _log(self, statuses: list[TrainingStatus]) -> RunTick:
+    def _log(self, statuses: list[TrainingStatus], note: str) -> RunTick:
         names = sorted({name for s in statuses for name in s.losses})
         last = statuses[-1]
         seconds = sum(s.seconds for s in statuses)
@@ -234,6 +263,7 @@ class Run:
             last.fraction,
             len(statuses) * self.trainer.images_per_step / seconds,
             {n: float(np.mean([s.losses[n] for s in statuses if n in s.losses])) for n in names},
+            note,
         )
         with (self.folder / LOG).open("a") as log:
             log.write(json.dumps(tick.__dict__) + "\n")

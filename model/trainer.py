@@ -47,11 +47,21 @@ class TrainingStatus:
     """Duration of the step."""
 
 
-_COUNTERS = ("step_count", "cur_nimg", "d_steps", "elapsed", "adversarial_rms")
+_COUNTERS = (
+    "step_count",
+    "cur_nimg",
+    "d_steps",
+    "elapsed",
+    "adversarial_rms",
+    "gradient_mean",
+    "rate_factor",
+)
+_GRADIENT_JUMP, _GRADIENT_STEPS = 100.0, 50
+"""A gradient so many times the usual, once the usual is known, is no step of training."""
 
 
 class Diverged(Exception):
-    """A loss became infinite or NaN; the message says at which step."""
+    """A loss or a gradient became infinite, NaN or absurd; the message says at which step."""
 
 
 class Trainer:
@@ -87,7 +97,9 @@ class Trainer:
         self.rng = np.random.default_rng(train.seed)
         self.step_count = self.cur_nimg = self.d_steps = 0
         self.elapsed = 0.0
-        self.adversarial_rms = 0.0
+        self.adversarial_rms = self.gradient_mean = 0.0
+        self.rate_factor = 1.0
+        """On all learning rates; a run lowers it when it had to go back."""
         self._make_optimizers()
 
     def _make_optimizers(self) -> None:
@@ -135,6 +147,7 @@ class Trainer:
         bad = [name for name, value in losses.items() if not math.isfinite(value)]
         if bad:
             raise Diverged(f"{', '.join(bad)} is not finite at step {self.step_count}.")
+        losses["gradient"] = self._checked_gradient()
         for optimizer in self._generator_optimizers():
             optimizer.step()
         count = self.images_per_step
@@ -149,13 +162,31 @@ class Trainer:
             self.step_count, self.cur_nimg, self.fraction, adversarial, losses, seconds
         )
 
+    def _checked_gradient(self) -> float:
+        """Norm of the network's gradient.
+
+        Raises:
+            Diverged: It is not finite, or far beyond what it has been.
+        """
+        grads = [p.grad for g in self.opt_G.param_groups for p in g["params"] if p.grad is not None]
+        norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads))))
+        usual = self.step_count >= _GRADIENT_STEPS and norm > _GRADIENT_JUMP * self.gradient_mean
+        if not math.isfinite(norm) or usual:
+            raise Diverged(
+                f"the gradient is {norm:.3g} at step {self.step_count}, "
+                f"{self.gradient_mean:.3g} until now."
+            )
+        keep = min(0.98, self.step_count / (self.step_count + 1))
+        self.gradient_mean = keep * self.gradient_mean + (1 - keep) * norm
+        return norm
+
     def _generator_optimizers(self) -> list[torch.optim.Optimizer]:
         return [self.opt_G] if self.opt_M is None else [self.opt_G, self.opt_M]
 
     def _set_rates(self, adversarial: bool) -> None:
         """Rates of this step: a warm-up, then level, then a fall over the last fifth."""
         t = self.train
-        rise = min(1.0, (self.step_count + 1) / 50)
+        rise = min(1.0, (self.step_count + 1) / 50) * self.rate_factor
         fall = 0.05 + 0.95 * ramp(self.fraction, 1.0, 0.8)
         rate = t.adversarial_generator_lr if adversarial else t.generator_lr
         if not adversarial and t.adversarial_start < 1:
@@ -169,7 +200,7 @@ class Trainer:
             for group in self.opt_M.param_groups:
                 group["lr"] = t.memory_lr * (rate / t.generator_lr) ** 0.5 * rise * fall
         for group in self.opt_D.param_groups:
-            group["lr"] = t.discriminator_lr * fall
+            group["lr"] = t.discriminator_lr * fall * self.rate_factor
 
     def _shares(self, adversarial: bool) -> tuple[LevelShare, ...]:
         """Where groups come from: where the memory is largest, then where detail is invented."""
@@ -336,4 +367,5 @@ class Trainer:
     def restore_counters(self, counters: dict[str, float]) -> None:
         """Set what `counters` returned."""
         for name in _COUNTERS:
-            setattr(self, name, counters[name])
+            # States of earlier versions lack the later counters.
+            setattr(self, name, counters.get(name, getattr(self, name)))

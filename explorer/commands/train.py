@@ -174,7 +174,10 @@ def _stop_on_interrupt() -> threading.Event:
 
 
 def _show(tick: RunTick) -> None:
-    """One live line."""
+    """One live line; what one should know stays above it."""
+    if tick.note:
+        clear = "\r\033[K" if sys.stderr.isatty() else ""
+        print(f"{clear}{tick.note}", file=sys.stderr)
     left = tick.minutes * 60 * (1 / max(tick.fraction, 1e-6) - 1)
     losses = "  ".join(f"{name} {value:.4f}" for name, value in tick.losses.items())
     text = (

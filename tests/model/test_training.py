@@ -152,6 +152,59 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched(
     assert all(torch.equal(after[k], v) for k, v in before.items())
 
 
+class Spoilt(PictureData):
+    """A picture that is not finite at some of its readings."""
+
+    def __init__(self, pyramid: ImagePyramid, spoilt: range) -> None:
+        super().__init__(pyramid)
+        self.reading, self.spoilt = 0, spoilt
+
+    def truth(self, windows: list) -> Truth:
+        self.reading += 1
+        truth = super().truth(windows)
+        return Truth(truth.images * math.nan, None) if self.reading in self.spoilt else truth
+
+
+def test_a_run_that_diverges_goes_back_lowers_its_rates_and_says_so(
+    pyramid: ImagePyramid, tmp_path: Path
+) -> None:
+    preset = small_preset(pyramid, replace(TRAIN, autosave_seconds=600))
+    run = Run(tmp_path / "run", preset, Spoilt(pyramid, range(9, 10)), {})
+    ticks: list[RunTick] = []
+    run.train(ticks.append)
+    assert run.trainer.finished and run.trainer.rate_factor == 0.5
+    (told,) = (t.note for t in ticks if t.note)
+    assert "not finite at step 4" in told and "0.5 of what was asked" in told
+    logged = (tmp_path / "run" / LOG).read_text()
+    assert "Gone back to step 0" in logged
+    assert all(torch.isfinite(p).all() for p in run.trainer.G_ema.parameters())
+    again = Run(tmp_path / "run", run.preset, PictureData(pyramid), {}, resume=True)
+    assert again.trainer.rate_factor == 0.5
+
+
+def test_a_run_that_always_diverges_ends_with_its_last_good_state(
+    pyramid: ImagePyramid, tmp_path: Path
+) -> None:
+    run = Run(tmp_path / "run", small_preset(pyramid), Spoilt(pyramid, range(9, 10**6)), {})
+    with pytest.raises(Diverged, match="reconstruction"):
+        run.train(lambda tick: None)
+    space = load_generator_space(tmp_path / "run" / CHECKPOINT, torch.device("cpu"))
+    assert np.isfinite(space.render_view((0.0, 0.0), 1.0, (40, 30)).astype(float)).all()
+
+
+def test_a_gradient_that_explodes_is_noticed(pyramid: ImagePyramid, tmp_path: Path) -> None:
+    preset = small_preset(pyramid, replace(TRAIN, kimg=10.0))
+    trainer = Run(tmp_path / "run", preset, PictureData(pyramid), {}).trainer
+    for _ in range(3):
+        usual = trainer.step().losses["gradient"]
+    assert 0 < usual < math.inf and trainer.gradient_mean > 0
+    trainer.step_count, trainer.gradient_mean = 100, usual / 1e4
+    before = {k: v.clone() for k, v in trainer.G.state_dict().items()}
+    with pytest.raises(Diverged, match="gradient is"):
+        trainer.step()
+    assert all(torch.equal(trainer.G.state_dict()[k], v) for k, v in before.items())
+
+
 def test_windows_lie_in_the_field_and_cover_it() -> None:
     rng = np.random.default_rng(0)
     for level in (0.0, 0.4, 1.0, 3.7):
