@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 from types import TracebackType
 
@@ -20,12 +21,14 @@ from PySide6.QtWidgets import QApplication
 
 from explorer.camera_path import load_path
 from explorer.config import AppConfig
+from explorer.hand_over import HandOver, hand_over
 from explorer.inference_thread import InferenceThread, Opener
 from explorer.main_window import MainWindow
 from explorer.messages import Failure, OpenRequest
 from explorer.preview import decode_preview
+from explorer.settings import SettingsStore, default_store
 from explorer.shipped import ICON, PAINTING, shipped
-from explorer.theme import apply_theme
+from explorer.view_links import is_link
 from explorer.viewport import Viewport
 from model.header import CheckpointError, read_header
 
@@ -48,6 +51,7 @@ class App:
         precision: str,
         config: AppConfig,
         opener: Opener | None,
+        store: SettingsStore | None = None,
     ) -> None:
         self.qt = _application()
         self.config = config
@@ -55,18 +59,31 @@ class App:
         self._bell = _Bell()
         self.inference = InferenceThread(self._bell.rung.emit, config.streaming, opener)
         self.viewport = Viewport(self.inference, config)
-        self.window = MainWindow(self.viewport, config)
+        self.window = MainWindow(self.viewport, config, store)
         self._bell.rung.connect(self.viewport.receive, Qt.ConnectionType.QueuedConnection)
         self.window.open_requested.connect(self.open)
+        self.window.data_dropped.connect(self._on_data_dropped)
         self.window.closed.connect(self.close)
         self.viewport.frame_painted.connect(self._start_inference)
         self._path = path
         self._started = self._closed = False
+        self._hand_over: HandOver | None = None
 
     def start(self) -> None:
         """Show the window; what it was told to open appears as soon as it can."""
         self.window.show()
-        self.open(self._path or str(shipped(PAINTING)))
+        path = self._path or str(shipped(PAINTING))
+        if is_link(path):
+            self.window.arrivals.take(path)
+            if self.window.places.is_expecting:
+                return
+            path = str(shipped(PAINTING))  # the notice says what is not at hand
+        self.open(path)
+
+    def listen(self) -> None:
+        """Take what other starts of the app were to open."""
+        self._hand_over = HandOver(self.window)
+        self._hand_over.received.connect(self._on_handed_over)
 
     def open(self, path: str) -> None:
         """Open a checkpoint, an image or a run folder, beginning with its preview."""
@@ -74,7 +91,8 @@ class App:
             try:
                 header = read_header(path)
             except CheckpointError as error:
-                self.window.show_failure(Failure(f"Cannot open {Path(path).name}", str(error)))
+                title = self.window.tr("Cannot open {0}").format(Path(path).name)
+                self.window.show_failure(Failure(title, str(error)))
                 return
             pixels = decode_preview(header.preview) if header.preview else None
             # A scene that is open stays on the screen until the next one is ready.
@@ -95,11 +113,31 @@ class App:
         if self._closed:
             return
         self._closed = True
+        if self._hand_over is not None:
+            self._hand_over.close()
         if self._started and not self.inference.stop(5.0):
             log.warning("The inference thread did not end in time; it ends with the process.")
         self._bell.rung.disconnect(self.viewport.receive)
         self.viewport.release_gl()
         self.window.close()
+
+    def _on_handed_over(self, what: str | None) -> None:
+        """Another start was to open `what`; the window comes to the front."""
+        window = self.window
+        if window.isMinimized():
+            window.showNormal()
+        window.raise_()
+        window.activateWindow()
+        if what is not None:
+            window.arrivals.take(what)
+
+    def _on_data_dropped(self, path: str) -> None:
+        """Training pictures have come: say what can be done with them."""
+        text = self.window.tr(
+            "{0} holds pictures to train from: `scalespace-explorer inspect {1}` looks at them, "
+            "`scalespace-explorer train {1} --out RUN` begins."
+        )
+        self.window.show_notice(text.format(Path(path).name, path))
 
     def _start_inference(self) -> None:
         if not self._started and not self._closed:
@@ -115,6 +153,7 @@ def build_app(
     precision: str = "auto",
     config: AppConfig | None = None,
     opener: Opener | None = None,
+    store: SettingsStore | None = None,
 ) -> App:
     """Make the app, not yet shown.
 
@@ -124,8 +163,9 @@ def build_app(
         precision: As `model.open_scale_space` takes it.
         config: Settings; None takes the defaults.
         opener: Opens the path in the inference thread; None takes `model.open_scale_space`.
+        store: Settings of the person; None: the defaults, and nothing is kept.
     """
-    return App(path, device, precision, config or AppConfig(), opener)
+    return App(path, device, precision, config or AppConfig(), opener, store)
 
 
 def run_app(
@@ -135,15 +175,18 @@ def run_app(
     precision: str = "auto",
     path_file: str | None = None,
     full_screen: bool = False,
+    new_window: bool = False,
 ) -> int:
-    """Open the window and stay until it is closed.
+    """Open the window and stay until it is closed; or give `path` to the window that is open.
 
     Args:
-        path: Checkpoint, image or run folder; None takes the painting that ships.
+        path: Checkpoint, image, run folder or `scalespace:` link; None takes the painting that
+            ships, or only brings an open window to the front.
         device: 'auto', 'cpu' or 'cuda'.
         precision: As `model.open_scale_space` takes it.
         path_file: A camera path (JSON) to fly once the scene is live.
         full_screen: Begin without borders and menus.
+        new_window: Open a window of its own, whatever is open.
 
     Returns:
         The exit code.
@@ -152,8 +195,16 @@ def run_app(
         CameraPathError: `path_file` cannot be flown.
     """
     camera_path = load_path(path_file) if path_file else None
-    app = build_app(path, device, precision=precision)
+    _application()
+    store = default_store()
+    plain = camera_path is None and not full_screen and device == "auto"
+    if plain and not new_window and store.load().single_window and hand_over(path):
+        return 0
+    app = build_app(path, device, precision=precision, store=store)
     _show_uncaught(app)
+    app.window.restore()
+    if not new_window and store.load().single_window:
+        app.listen()
     if camera_path is not None:
         app.viewport.scene_opened.connect(lambda _info: app.viewport.play_path(camera_path))
     if full_screen:
@@ -181,7 +232,6 @@ def _application() -> QApplication:
     qt.setApplicationDisplayName("ScaleSpace Explorer")
     with contextlib.suppress(FileNotFoundError):
         qt.setWindowIcon(QIcon(str(shipped(ICON))))
-    apply_theme(qt)
     return qt
 
 
@@ -203,6 +253,8 @@ def _show_uncaught(app: App) -> None:
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         previous(kind, error, trace)
         if issubclass(kind, Exception):
-            app.window.show_failure(Failure("Something went wrong", str(error) or kind.__name__))
+            details = "".join(traceback.format_exception(kind, error, trace))
+            title = app.window.tr("Something went wrong")
+            app.window.show_failure(Failure(title, str(error) or kind.__name__, details))
 
     sys.excepthook = hook

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 from model.scale import level_of_density
 
@@ -63,6 +64,19 @@ class View:
         return c.cx - half_w, c.cy - half_h, c.cx + half_w, c.cy + half_h
 
 
+class Flight(Protocol):
+    """Anything that gives a camera for a time: a flight to a place, or a recorded path."""
+
+    @property
+    def duration_s(self) -> float:
+        """How long it takes, s."""
+        ...
+
+    def at(self, time_s: float) -> Camera:
+        """The camera `time_s` after take-off."""
+        ...
+
+
 def camera_level(camera: Camera, size: tuple[int, int], patch_size: int) -> float:
     """Level (octaves) that a viewport or film of `size` (width, height in pixels) asks for."""
     return View(camera, size).level(patch_size)
@@ -80,3 +94,17 @@ def fit_camera(field_size: tuple[float, float], size: tuple[int, int]) -> Camera
     """The whole field, centred, as large as a viewport of `size` pixels can show it."""
     pixels_per_unit = min(size[0] / field_size[0], size[1] / field_size[1])
     return Camera(0.0, 0.0, math.log2(pixels_per_unit / min(size)))
+
+
+def box_camera(view: View, box: tuple[float, float, float, float]) -> Camera:
+    """The camera that shows all of `box` (left, top, right, bottom: screen points of `view`).
+
+    Raises:
+        ValueError: The box has no area.
+    """
+    left, top, right, bottom = box
+    if not (right > left and bottom > top):
+        raise ValueError(f"a box must have right > left and bottom > top, got {box}.")
+    cx, cy = view.to_field((left + right) / 2, (top + bottom) / 2)
+    closer = min(view.size[0] / (right - left), view.size[1] / (bottom - top))
+    return Camera(cx, cy, view.camera.log2_zoom + math.log2(closer))

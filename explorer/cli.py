@@ -90,7 +90,10 @@ def _run_command(command: str, argv: Sequence[str]) -> int:
 
 def _run_app(argv: Sequence[str]) -> int:
     args = _app_parser().parse_args(argv)
-    path = shipped(PAINTING) if args.scene is None else Path(args.scene)
+    from explorer.view_links import is_link
+
+    linked = args.scene is not None and is_link(args.scene)
+    path = shipped(PAINTING) if args.scene is None or linked else Path(args.scene)
     if not path.exists():
         raise UsageError(f"{path} does not exist; give a checkpoint, an image or a folder.")
     from explorer.display import why_no_display
@@ -102,7 +105,7 @@ def _run_app(argv: Sequence[str]) -> int:
         return record_flight(path, args.device, reason)
     from explorer.app import run_app
 
-    return run_app(str(path), args.device)
+    return run_app(args.scene, args.device, new_window=args.new_window)
 
 
 def _app_parser() -> argparse.ArgumentParser:
@@ -116,9 +119,12 @@ def _app_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "scene",
         nargs="?",
-        metavar="CHECKPOINT | IMAGE | FOLDER",
+        metavar="CHECKPOINT | IMAGE | FOLDER | LINK",
         help="what to open: a trained scale space, a picture of any size, or the folder of a "
-        "training run; without it, the painting that ships",
+        "training run, a scalespace: link; without it, the painting that ships",
+    )
+    parser.add_argument(
+        "--new-window", action="store_true", help="also where a window is open already"
     )
     add_device(parser)
     return parser

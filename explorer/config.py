@@ -59,6 +59,14 @@ class CameraConfig:
     """Longest flight to a place, s."""
     reduced_motion: bool = False
     """Jump instead of easing and flying."""
+    invert_wheel: bool = False
+    """The wheel zooms the other way round."""
+    give: float = 0.3
+    """At a limit the picture gives way by this part of what was asked for, and eases back."""
+    give_max_octaves: float = 0.12
+    """Furthest zoom beyond a limit, octaves."""
+    give_max_fraction: float = 0.06
+    """Furthest pan beyond a limit, fraction of the viewport's shorter side."""
 
     def __post_init__(self) -> None:
         _require(self.ease_tau_s > 0, f"ease_tau_s must be positive, got {self.ease_tau_s}.")

@@ -1,38 +1,44 @@
-"""The main window: the viewport, menus with shortcuts, the status line, dialogs and drops."""
+"""The main window: it puts viewport, menus, panels and overlays together, and says what happens."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QStandardPaths, Qt, QTimer, Signal
-from PySide6.QtGui import (
-    QAction,
-    QCloseEvent,
-    QDragEnterEvent,
-    QDropEvent,
-    QGuiApplication,
-    QIcon,
-    QKeySequence,
-    QResizeEvent,
-)
-from PySide6.QtWidgets import QFileDialog, QLabel, QMainWindow, QMenu, QMessageBox
+from PySide6.QtCore import QStandardPaths, Qt, Signal
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QGuiApplication, QResizeEvent
+from PySide6.QtWidgets import QApplication, QDockWidget, QFileDialog, QMainWindow, QMessageBox
 
+from explorer.actions import ActionSet, key_text, translated
+from explorer.arrivals import Arrivals
 from explorer.camera_path import flight
 from explorer.config import AppConfig
 from explorer.messages import Failure, Progress, Result, SceneInfo, StillRequest, StillSaved
+from explorer.panels.bookmarks_panel import BookmarksPanel
+from explorer.panels.hud import Hud
 from explorer.panels.keys_sheet import KeysSheet
+from explorer.panels.notices import FailureBox, Notice
+from explorer.panels.overlays import Minimap, ScaleBar
+from explorer.panels.palette import Command, Palette
+from explorer.panels.settings_dialog import SettingsDialog
 from explorer.panels.status_line import StatusLine
+from explorer.places import Places
+from explorer.preview import millimetres_per_unit
+from explorer.report import report
+from explorer.settings import Settings, SettingsStore, system_reduces_motion
 from explorer.stills import STILL_FORMATS
+from explorer.theme import apply_theme
 from explorer.view_state import Camera, fit_camera
 from explorer.viewport import Viewport
 
-_NOTICE_MS = 4000
 _OPEN_FILTER = (
     "Scale spaces and images (*.safetensors *.png *.jpg *.jpeg *.tif *.tiff *.webp);;All files (*)"
 )
 _STILL_FILTER = "PNG (*.png);;TIFF (*.tif);;WebP (*.webp);;JPEG (*.jpg)"
+_DOCKS_VERSION = 1
 
 
 class MainWindow(QMainWindow):
@@ -40,82 +46,192 @@ class MainWindow(QMainWindow):
 
     open_requested = Signal(str)
     """A path to open."""
+    data_dropped = Signal(str)
+    """A folder or an archive of training pictures has come."""
     closed = Signal()
     """The window is about to close."""
 
-    def __init__(self, viewport: Viewport, config: AppConfig | None = None) -> None:
+    def __init__(
+        self,
+        viewport: Viewport,
+        config: AppConfig | None = None,
+        store: SettingsStore | None = None,
+    ) -> None:
         super().__init__()
         self.config = config or AppConfig()
+        self.store = store or SettingsStore()
+        self.settings = self.store.load()
         self.viewport = viewport
         self.setCentralWidget(viewport)
         self.setWindowTitle("ScaleSpace Explorer")
         self.resize(*self.config.window_size)
         self.setAcceptDrops(True)
+        self.setDockOptions(self.dockOptions() & ~QMainWindow.DockOption.AnimatedDocks)
+        self.places = Places(viewport, self.store.bookmarks_folder)
+        self.arrivals = Arrivals(self.places, self.store.recent)
+        self.actions_by_id = ActionSet(self)
+        self._make_widgets()
+        self.actions_by_id.add_all(self._slots())
+        self._make_recent_menu()
+        self._connect()
+        self.apply_settings(self.settings)
+
+    def _make_widgets(self) -> None:
+        """Everything in the window beside the viewport."""
+        viewport = self.viewport
         self.status_line = StatusLine(viewport, self)
+        self.status_line.setAccessibleName(self.tr("Status line"))
         self.setStatusBar(self.status_line)
-        self.notice = QLabel(viewport)
-        self.notice.setObjectName("notice")
-        self.notice.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        self.notice.hide()
-        self._notice_timer = QTimer(self)
-        self._notice_timer.setSingleShot(True)
-        self._notice_timer.timeout.connect(self.notice.hide)
-        self.keys_sheet = KeysSheet(viewport)
-        self.failure_dialog: QMessageBox | None = None
-        self._build_menus()
+        self.minimap = Minimap(viewport)
+        self.scale_bar = ScaleBar(viewport)
+        self.hud = Hud(viewport)
+        self.keys_sheet = KeysSheet(viewport, self.actions_by_id)
+        self.palette_sheet = Palette(viewport, self._commands)
+        self.notice = Notice(viewport)
+        self.failure_box = FailureBox(self)
+        self.bookmarks_panel = BookmarksPanel(self)
+        self.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.bookmarks_panel)
+        self.bookmarks_panel.hide()
+        self.settings_dialog: SettingsDialog | None = None
+
+    def _slots(self) -> dict[str, Callable[[], object]]:
+        """What each action of the registry does."""
+        places = self.places
+        return {
+            "open": self.ask_open,
+            "open_folder": self.ask_open_folder,
+            "save_still": self.ask_still,
+            "copy_picture": places.copy_picture,
+            "copy_view": places.copy_link,
+            "copy_command": places.copy_options,
+            "paste_view": places.paste,
+            "settings": self.show_settings,
+            "quit": self.close,
+            "whole": places.fly_home,
+            "zoom_in": lambda: self._zoom(1.0),
+            "zoom_out": lambda: self._zoom(-1.0),
+            "box_zoom": self.viewport.arm_box,
+            "fall": self.toggle_fall,
+            "minimap": lambda: self._set(minimap=self.actions_by_id["minimap"].isChecked()),
+            "scale_bar": lambda: self._set(scale_bar=self.actions_by_id["scale_bar"].isChecked()),
+            "hud": lambda: self.hud.setVisible(self.actions_by_id["hud"].isChecked()),
+            "theme_system": lambda: self._set(theme="system"),
+            "theme_dark": lambda: self._set(theme="dark"),
+            "theme_light": lambda: self._set(theme="light"),
+            "status_line": self._toggle_status,
+            "full_screen": self.toggle_full_screen,
+            "back": places.back,
+            "forward": places.forward,
+            "add_bookmark": places.add_bookmark,
+            "bookmarks": self._toggle_bookmarks,
+            "play_path": self.ask_path,
+            "palette": self.palette_sheet.open,
+            "keys": self.keys_sheet.toggle,
+            "copy_report": self.copy_report,
+            "about": self.show_about,
+            "escape": self._on_escape,
+        }
+
+    def _connect(self) -> None:
+        viewport, places, panel = self.viewport, self.places, self.bookmarks_panel
         viewport.scene_opened.connect(self._on_opened)
         viewport.message_received.connect(self._on_message)
         viewport.gl_failed.connect(self._on_gl_failed)
-
-    # Menus.
-
-    def _build_menus(self) -> None:
-        file = self.menuBar().addMenu("&File")
-        self._add(file, "&Open…", QKeySequence.StandardKey.Open, self.ask_open)
-        self.still_action = self._add(
-            file, "Save &still…", QKeySequence.StandardKey.Save, self.ask_still
+        self.status_line.ticked.connect(self._tick)
+        places.notice.connect(self.show_notice)
+        places.bookmarks_changed.connect(lambda: panel.show_bookmarks(places.bookmarks))
+        places.history_changed.connect(self._show_history)
+        panel.go_asked.connect(places.go_bookmark)
+        panel.add_asked.connect(places.add_bookmark)
+        panel.failed.connect(self.show_notice)
+        panel.visibilityChanged.connect(
+            lambda _shown: self.actions_by_id["bookmarks"].setChecked(not panel.isHidden())
         )
-        self.still_action.setEnabled(False)
-        self._add(file, "&Copy view", QKeySequence("Ctrl+Shift+C"), self.copy_view)
-        file.addSeparator()
-        self._add(file, "&Quit", QKeySequence("Ctrl+Q"), self.close)
-        view = self.menuBar().addMenu("&View")
-        self._add(view, "&Whole picture", QKeySequence("Home"), self.viewport.go_home, "F", "0")
-        self._add(view, "Zoom &in", QKeySequence("Ctrl++"), lambda: self._zoom(1.0), "Ctrl+=")
-        self._add(view, "Zoom &out", QKeySequence("Ctrl+-"), lambda: self._zoom(-1.0))
-        view.addSeparator()
-        self._add(view, "&Fall into the picture", QKeySequence("Space"), self.toggle_fall)
-        view.addSeparator()
-        self.status_action = self._add(
-            view, "&Status line", QKeySequence("Ctrl+B"), self._toggle_status
-        )
-        self.status_action.setCheckable(True)
-        self.status_action.setChecked(True)
-        self._add(view, "F&ull screen", QKeySequence("F11"), self.toggle_full_screen)
-        help_menu = self.menuBar().addMenu("&Help")
-        self._add(help_menu, "&Keys", QKeySequence("F1"), self.keys_sheet.toggle, "?")
-        self._add(help_menu, "&About", None, self.show_about)
-        escape = QAction(self)
-        escape.setShortcut(QKeySequence("Esc"))
-        escape.triggered.connect(self._on_escape)
-        self.addAction(escape)
+        self.arrivals.open_asked.connect(self.open_requested)
+        self.arrivals.notice.connect(self.show_notice)
+        self.arrivals.data_dropped.connect(self.data_dropped)
+        QGuiApplication.styleHints().colorSchemeChanged.connect(self._system_theme_changed)
+        self._show_history()
 
-    def _add(
-        self,
-        menu: QMenu,
-        text: str,
-        shortcut: QKeySequence | QKeySequence.StandardKey | None,
-        slot: object,
-        *more: str,
-    ) -> QAction:
-        """A menu entry that also works while the menu bar is hidden."""
-        action = QAction(text, self)
-        if shortcut is not None:
-            action.setShortcuts([QKeySequence(shortcut), *(QKeySequence(m) for m in more)])
-        action.triggered.connect(lambda _checked=False: slot())  # type: ignore[operator]
-        menu.addAction(action)
-        self.addAction(action)
-        return action
+    # Settings.
+
+    def _set(self, **changes: Any) -> None:
+        """Change some settings."""
+        self.apply_settings(replace(self.settings, **changes))
+
+    def apply_settings(self, settings: Settings) -> None:
+        """Let `settings` take effect, and keep them."""
+        if settings != self.settings:
+            self.store.save(settings)
+        self.settings = settings
+        self._apply_theme()
+        camera = settings.camera(self.config.camera, system_reduces_motion())
+        self.viewport.view_state.config = camera
+        has_scene = self.viewport.scene is not None
+        self.minimap.setVisible(settings.minimap and has_scene)
+        self.scale_bar.setVisible(settings.scale_bar and has_scene)
+        for name in ("minimap", "scale_bar"):
+            self.actions_by_id[name].setChecked(getattr(settings, name))
+        self.actions_by_id[f"theme_{settings.theme}"].setChecked(True)
+        if self.settings_dialog is not None:
+            self.settings_dialog.set_settings(settings)
+
+    def _apply_theme(self) -> None:
+        app = QApplication.instance()
+        if isinstance(app, QApplication):
+            self.viewport.set_wall(apply_theme(app, self.settings.theme).wall_rgb)
+
+    def _system_theme_changed(self) -> None:
+        if self.settings.theme == "system":
+            self._apply_theme()
+
+    def show_settings(self) -> None:
+        """The settings, in effect as they are changed."""
+        if self.settings_dialog is None:
+            self.settings_dialog = SettingsDialog(self.settings, self)
+            self.settings_dialog.changed.connect(self.apply_settings)
+        self.settings_dialog.show()
+        self.settings_dialog.raise_()
+
+    def restore(self) -> None:
+        """Size, place and docks as they were when the window was last closed."""
+        state = self.store.window_state()
+        if state is not None:
+            self.restoreGeometry(state[0])
+            self.restoreState(state[1], _DOCKS_VERSION)
+
+    def add_panel(self, panel: QDockWidget, area: Qt.DockWidgetArea) -> None:
+        """Put another panel into the window; it needs an object name, to be restored."""
+        if not panel.objectName():
+            raise ValueError(f"a panel must have an object name, {panel.windowTitle()!r} has none.")
+        self.addDockWidget(area, panel)
+        panel.hide()
+
+    # Actions.
+
+    def _commands(self) -> list[Command]:
+        """What the palette offers: actions that can be done now, bookmarks, recent files."""
+        commands = []
+        for action in self.actions_by_id:
+            made = self.actions_by_id[action.id]
+            if action.id in ("palette", "escape") or not made.isEnabled():
+                continue
+            key = key_text(action.shortcuts[0]) if action.shortcuts else ""
+            text = made.text().replace("&", "")
+            commands.append(Command(text, made.trigger, key, translated(action.help)))
+        for index in range(len(self.places.bookmarks)):
+            name = self.places.bookmarks[index].name
+            go = lambda i=index: self.places.go_bookmark(i)  # noqa: E731  # one per line
+            commands.append(Command(self.tr("Go to {0}").format(name), go))
+        for path in self.store.recent():
+            commands.append(
+                Command(
+                    self.tr("Open {0}").format(Path(path).name),
+                    lambda p=path: self.open_requested.emit(p),
+                    help=path,
+                )
+            )
+        return commands
 
     def _zoom(self, octaves: float) -> None:
         """Zoom, eased, about the middle of the viewport."""
@@ -124,15 +240,27 @@ class MainWindow(QMainWindow):
         state.wheel(notches, state.size[0] / 2, state.size[1] / 2, time.perf_counter())
         self.viewport.wake()
 
-    # Actions.
-
     def ask_open(self) -> None:
         """Let the person choose what to open."""
         name, _ = QFileDialog.getOpenFileName(
-            self, "Open a scale space or an image", "", _OPEN_FILTER
+            self, self.tr("Open a scale space or an image"), "", _OPEN_FILTER
         )
         if name:
-            self.open_requested.emit(name)
+            self.arrivals.take(name)
+
+    def ask_open_folder(self) -> None:
+        """Let the person choose a folder: a run, or a tile pyramid."""
+        name = QFileDialog.getExistingDirectory(self, self.tr("Open a folder"))
+        if name:
+            self.arrivals.take(name)
+
+    def ask_path(self) -> None:
+        """Let the person choose a flight."""
+        name, _ = QFileDialog.getOpenFileName(
+            self, self.tr("Play a flight"), "", self.tr("Camera paths (*.json)")
+        )
+        if name:
+            self.arrivals.take(name)
 
     def ask_still(self) -> None:
         """Let the person choose where the still goes."""
@@ -141,39 +269,25 @@ class MainWindow(QMainWindow):
         if scene is None:
             return
         proposal = str(Path(folder) / f"{scene.name}-{time.strftime('%Y%m%d-%H%M%S')}.png")
-        name, _ = QFileDialog.getSaveFileName(self, "Save a still", proposal, _STILL_FILTER)
+        name, _ = QFileDialog.getSaveFileName(
+            self, self.tr("Save a still"), proposal, _STILL_FILTER
+        )
         if name:
             self.save_still(name)
 
     def save_still(self, file: str) -> None:
-        """Render the visible part of the picture and save it; a PNG carries the view as text."""
+        """Render the visible part of the picture and save it; it carries its view."""
         scene, exact = self.viewport.scene, self.viewport.current_exact()
         if scene is None or exact is None:
-            self.show_notice("There is nothing of the picture in view.")
+            self.show_notice(self.tr("There is nothing of the picture in view."))
             return
         if Path(file).suffix.lower() not in STILL_FORMATS:
             file += ".png"
+        here = self.places.here().to_json()
+        view = {key: here[key] for key in ("center", "level", "size")}
         self.viewport.inference.save_still(
-            StillRequest(scene.identity, exact, file, self.viewport.stream.seed, self._view())
+            StillRequest(scene.identity, exact, file, self.viewport.stream.seed, view)
         )
-
-    def copy_view(self) -> None:
-        """Put the view on the clipboard, as the command line takes it."""
-        view = self.viewport.view_state.target_view
-        camera, level = view.camera, view.level(self.viewport.view_state.patch_size)
-        QGuiApplication.clipboard().setText(
-            f"--center {camera.cx:.9f} {camera.cy:.9f} --level {level:.6f}"
-        )
-        self.show_notice("View copied, as `scalespace-explorer render` takes it.")
-
-    def _view(self) -> dict[str, Any]:
-        """The target view as plain values."""
-        view = self.viewport.view_state.target_view
-        return {
-            "center": [view.camera.cx, view.camera.cy],
-            "level": view.level(self.viewport.view_state.patch_size),
-            "size": list(view.size),
-        }
 
     def toggle_fall(self) -> None:
         """Fall from here to the finest level and back, or stop falling."""
@@ -196,82 +310,110 @@ class MainWindow(QMainWindow):
     def set_full_screen(self, on: bool) -> None:
         """Without borders, menu and status line, or with them."""
         self.menuBar().setVisible(not on)
-        self.status_line.setVisible(not on and self.status_action.isChecked())
+        shown = self.actions_by_id["status_line"].isChecked()
+        self.status_line.setVisible(not on and shown)
         self.setWindowState(Qt.WindowState.WindowFullScreen if on else Qt.WindowState.WindowNoState)
 
     def _toggle_status(self) -> None:
-        self.status_line.setVisible(self.status_action.isChecked())
+        self.status_line.setVisible(self.actions_by_id["status_line"].isChecked())
+
+    def _toggle_bookmarks(self) -> None:
+        self.bookmarks_panel.setVisible(self.actions_by_id["bookmarks"].isChecked())
+
+    def _show_history(self) -> None:
+        history = self.places.history
+        self.actions_by_id["back"].setEnabled(history.can_go_back or self.viewport.is_moving)
+        self.actions_by_id["forward"].setEnabled(history.can_go_forward)
 
     def _on_escape(self) -> None:
-        if self.keys_sheet.isVisible():
+        if self.palette_sheet.isVisible():
+            self.palette_sheet.close_palette()
+        elif self.keys_sheet.isVisible():
             self.keys_sheet.hide()
+        elif self.viewport.is_boxing:
+            self.viewport.cancel_box()
         elif self.viewport.view_state.is_flying:
             self.viewport.stop_path()
         elif self.isFullScreen():
             self.set_full_screen(False)
+
+    def copy_report(self) -> None:
+        """Put machine, scene and figures on the clipboard."""
+        QGuiApplication.clipboard().setText(report(self.viewport))
+        self.show_notice(self.tr("Report copied."))
 
     def show_about(self) -> None:
         """Say what this is."""
         QMessageBox.about(
             self,
             "ScaleSpace Explorer",
-            "<h3>ScaleSpace Explorer</h3><p>Fall into a picture, at any continuous scale.</p>"
-            "<p>The picture is not a file of pixels but a trained generator, after "
-            "Wolski et al., <i>Learning Images Across Scales Using Adversarial Training</i>, "
-            "ACM TOG 43(4), 2024.</p>",
+            self.tr(
+                "<h3>ScaleSpace Explorer</h3><p>Fall into a picture, at any continuous scale.</p>"
+                "<p>The picture is not a file of pixels but a trained generator, after "
+                "Wolski et al., <i>Learning Images Across Scales Using Adversarial Training</i>, "
+                "ACM TOG 43(4), 2024.</p>"
+            ),
         )
+
+    # Recent files.
+
+    def _make_recent_menu(self) -> None:
+        file = self.actions_by_id.menu("&File")
+        self.recent_menu = self.actions_by_id.menu("&File/Open &recent")
+        file.insertMenu(file.actions()[2], self.recent_menu)
+        self.recent_menu.aboutToShow.connect(self.fill_recent_menu)
+
+    def fill_recent_menu(self) -> None:
+        """List what was opened; what is gone is grey."""
+        self.recent_menu.clear()
+        for path in self.store.recent():
+            entry = self.recent_menu.addAction(Path(path).name.replace("&", "&&"))
+            entry.setToolTip(path)
+            entry.setEnabled(Path(path).exists())
+            entry.triggered.connect(lambda _checked=False, p=path: self.open_requested.emit(p))
+        self.recent_menu.addSeparator()
+        clear = self.recent_menu.addAction(self.tr("Clear"))
+        clear.setEnabled(bool(self.store.recent()))
+        clear.triggered.connect(lambda _checked=False: self.store.clear_recent())
 
     # What is told to the person.
 
     def show_opening(self, path: str) -> None:
         """A path is being opened."""
-        self.show_notice(f"Opening {Path(path).name} …", stay=True)
+        self.show_notice(self.tr("Opening {0} …").format(Path(path).name), stay=True)
 
     def show_notice(self, text: str, stay: bool = False) -> None:
         """A short line over the picture; goes by itself unless `stay`."""
-        self.notice.setText(text)
-        self.notice.adjustSize()
-        self._place_notice()
-        self.notice.show()
-        self.notice.raise_()
-        if stay:
-            self._notice_timer.stop()
-        else:
-            self._notice_timer.start(_NOTICE_MS)
+        self.notice.tell(text, stay)
 
     def show_failure(self, failure: Failure) -> None:
         """A dialog that does not block; a second failure replaces the text of the first."""
         self.notice.hide()
-        if self.failure_dialog is None:
-            dialog = QMessageBox(self)
-            dialog.setIcon(QMessageBox.Icon.Warning)
-            dialog.setWindowModality(Qt.WindowModality.WindowModal)
-            dialog.addButton(QMessageBox.StandardButton.Ok).setIcon(QIcon())
-            copy = dialog.addButton("Copy details", QMessageBox.ButtonRole.ActionRole)
-            copy.clicked.connect(self._copy_failure)
-            dialog.finished.connect(self._forget_dialog)
-            self.failure_dialog = dialog
-        self._failure = failure
-        self.failure_dialog.setWindowTitle(failure.title)
-        self.failure_dialog.setText(f"<b>{failure.title}</b>")
-        self.failure_dialog.setInformativeText(failure.text)
-        self.failure_dialog.show()
+        self.places.forget_pending()
+        self.failure_box.tell(failure)
 
-    def _copy_failure(self) -> None:
-        failure = self._failure
-        QGuiApplication.clipboard().setText(
-            f"{failure.title}\n{failure.text}\n\n{failure.details}".strip()
-        )
+    @property
+    def failure_dialog(self) -> QMessageBox | None:
+        """The dialog with the last failure; None when it was put away."""
+        return self.failure_box.dialog
 
-    def _forget_dialog(self) -> None:
-        if self.failure_dialog is not None:
-            self.failure_dialog.deleteLater()
-            self.failure_dialog = None
+    def _tick(self) -> None:
+        """A few times a second: what lies over the picture looks again."""
+        if self.minimap.isVisible():
+            self.minimap.refresh()
+        if self.scale_bar.isVisible():
+            self.scale_bar.refresh()
 
     def _on_opened(self, info: SceneInfo) -> None:
         self.setWindowTitle(f"{info.name} — ScaleSpace Explorer")
-        self.still_action.setEnabled(True)
-        self.notice.hide()
+        self.actions_by_id.set_has_scene(True)
+        self.store.add_recent(info.path)
+        self.minimap.set_scene(info)
+        self.scale_bar.mm_per_unit = millimetres_per_unit(info.path)
+        self.minimap.setVisible(self.settings.minimap)
+        self.scale_bar.setVisible(self.settings.scale_bar)
+        if self.notice.is_staying:
+            self.notice.hide()
 
     def _on_message(self, message: Result) -> None:
         if isinstance(message, Failure):
@@ -280,49 +422,52 @@ class MainWindow(QMainWindow):
             percent = "" if message.fraction is None else f" {message.fraction:.0%}"
             self.show_notice(message.text + percent, stay=True)
         elif isinstance(message, StillSaved):
-            self.show_notice(f"Saved {message.file}")
+            self.show_notice(self.tr("Saved {0}").format(message.file))
 
     def _on_gl_failed(self, reason: str) -> None:
         self.show_failure(
             Failure(
-                "The picture cannot be drawn",
-                f"OpenGL 3.3 is needed, and the driver refused: {reason}. Update the graphics "
-                "driver, or start with LIBGL_ALWAYS_SOFTWARE=1.",
+                self.tr("The picture cannot be drawn"),
+                self.tr(
+                    "OpenGL 3.3 is needed, and the driver refused: {0}. Update the graphics "
+                    "driver, or start with LIBGL_ALWAYS_SOFTWARE=1."
+                ).format(reason),
             )
         )
 
     # Qt's events.
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        """One local file or folder may be dropped."""
-        if _dropped_path(event):
+        """A local file, a folder or a link may be dropped."""
+        if _dropped(event):
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent) -> None:
-        """Open what was dropped."""
-        path = _dropped_path(event)
-        if path:
+        """Take what was dropped."""
+        what = _dropped(event)
+        if what:
             event.acceptProposedAction()
-            self.open_requested.emit(path)
+            self.arrivals.take(what)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Keep the notice in its place."""
         super().resizeEvent(event)
-        self._place_notice()
-
-    def _place_notice(self) -> None:
-        x = (self.viewport.width() - self.notice.width()) // 2
-        self.notice.move(max(0, x), self.viewport.height() - self.notice.height() - 24)
+        self.notice.place()
 
     def closeEvent(self, event: QCloseEvent) -> None:
         """Tell the app, which ends the thread and frees the GPU while the window still lives."""
+        if not self.isFullScreen():
+            self.store.save_window_state(self.saveGeometry(), self.saveState(_DOCKS_VERSION))
+        self.arrivals.wait()
         self.closed.emit()
         event.accept()
 
 
-def _dropped_path(event: QDropEvent) -> str:
-    """The local path that is being dropped, or an empty text."""
-    for url in event.mimeData().urls():
+def _dropped(event: QDropEvent) -> str:
+    """The local path or the link that is being dropped, or an empty text."""
+    data = event.mimeData()
+    for url in data.urls():
         if url.isLocalFile():
             return url.toLocalFile()
-    return ""
+    text = data.text()
+    return text if text.strip().startswith("scalespace:") else ""

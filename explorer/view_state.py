@@ -15,9 +15,8 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
-from explorer.camera import Camera, View, camera_at_level, camera_level, fit_camera
+from explorer.camera import Camera, Flight, View, camera_at_level, camera_level, fit_camera
 from explorer.config import CameraConfig
 
 __all__ = ["Camera", "Flight", "View", "ViewState", "camera_at_level", "camera_level", "fit_camera"]
@@ -50,19 +49,6 @@ class _Drag:
     active: bool = False
     velocity: tuple[float, float] = (0.0, 0.0)
     """Of the fling, device pixels per second."""
-
-
-class Flight(Protocol):
-    """Anything that gives a camera for a time: a flight to a place, or a recorded path."""
-
-    @property
-    def duration_s(self) -> float:
-        """How long it takes, s."""
-        ...
-
-    def at(self, time_s: float) -> Camera:
-        """The camera `time_s` after take-off."""
-        ...
 
 
 class ViewState:
@@ -427,10 +413,15 @@ class ViewState:
     def _zoom_target_by(self, octaves: float, now: float) -> None:
         """Add to the target's log2 zoom; what a limit cuts off is remembered as excess."""
         low, high = self.zoom_limits
-        wanted = self._target_zoom + self._excess + octaves
+        before = self._excess
+        wanted = self._target_zoom + before + octaves
         self._target_zoom = _clamp(wanted, low, high)
         self._excess = wanted - self._target_zoom
         self._excess_at = now
+        c = self.config
+        if abs(self._excess) > abs(before) and not c.reduced_motion:
+            zoom = self._zoom + c.give * (self._excess - before)
+            self._zoom = _clamp(zoom, low - c.give_max_octaves, high + c.give_max_octaves)
 
     def _forget_excess(self) -> None:
         """Keep the part of the excess below one notch: the way back stays on the same ladder."""
@@ -442,19 +433,26 @@ class ViewState:
         before = self._target_zoom
         self._zoom_target_by(octaves, now)
         self._forget_excess()
-        low, high = self.zoom_limits
-        self._zoom = _clamp(self._zoom + self._target_zoom - before, low, high)
+        self._zoom += self._target_zoom - before
 
     def _move_picture(self, dx: float, dy: float) -> None:
-        """Move the anchor's screen point by (dx, dy) pixels, as far as the limits allow."""
+        """Move the anchor's screen point by (dx, dy) pixels, as far as the limits allow.
+
+        Beyond, the picture gives way a little, and eases back.
+        """
         a = self._anchor
-        before = self.displayed
+        before = self._camera(a.target_ax, a.target_ay, self._zoom)
         d = min(self.size) * 2.0**self._zoom
         wanted = replace(before, cx=before.cx - dx / d, cy=before.cy - dy / d)
         kept = self._clamped(wanted, before)
         self._pointer = None
         a.px += (before.cx - kept.cx) * d
         a.py += (before.cy - kept.cy) * d
+        c = self.config
+        if kept != wanted and not c.reduced_motion:
+            most = c.give_max_fraction * min(self.size) / d
+            a.ax += _give(a.ax - a.target_ax, c.give * (wanted.cx - kept.cx), most)
+            a.ay += _give(a.ay - a.target_ay, c.give * (wanted.cy - kept.cy), most)
 
     def _clamped(self, camera: Camera, allowed: Camera | None = None) -> Camera:
         """`camera` moved so that part of the viewport stays on the picture.
@@ -487,13 +485,14 @@ class ViewState:
 
 
 _KEY_DIRECTIONS = {
-    "left": (-1, 0, 0),
-    "right": (1, 0, 0),
-    "up": (0, -1, 0),
-    "down": (0, 1, 0),
-    "in": (0, 0, 1),
-    "out": (0, 0, -1),
-}
+    "left": (-1, 0, 0), "right": (1, 0, 0), "up": (0, -1, 0), "down": (0, 1, 0),
+    "in": (0, 0, 1), "out": (0, 0, -1),
+}  # fmt: skip
+
+
+def _give(offset: float, push: float, most: float) -> float:
+    """How far `push` moves something that is `offset` off and may be at most `most` off."""
+    return _clamp(offset + push, min(-most, offset), max(most, offset)) - offset
 
 
 def _clamp(value: float, low: float, high: float) -> float:

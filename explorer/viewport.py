@@ -12,32 +12,32 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import moderngl
-from PySide6.QtCore import QEvent, QPointF, Qt, QTimer, Signal
-from PySide6.QtGui import QKeyEvent, QMouseEvent, QNativeGestureEvent, QWheelEvent
-from PySide6.QtOpenGLWidgets import QOpenGLWidget
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QWidget
 
-from explorer import gestures
 from explorer.camera_path import CameraPath, flight
 from explorer.compositor import Compositor
 from explorer.config import AppConfig
 from explorer.inference_thread import InferenceThread
+from explorer.input_surface import InputSurface
 from explorer.messages import (
     ExactFrame,
     ExactView,
     Failure,
     Opened,
+    RenderRequest,
     Result,
     SceneInfo,
     TileBatch,
 )
 from explorer.meter import FrameMeter
-from explorer.tile_grid import TileGrid, TileKey
+from explorer.tile_grid import APRON_PX, TileGrid, TileKey
 from explorer.tile_stream import TileStream, exact_view
-from explorer.view_state import Camera, View, ViewState, fit_camera
+from explorer.view_state import Camera, View, fit_camera
 
 if TYPE_CHECKING:
     from explorer.messages import Pixels
@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 _INPUT_TO_FRAME_S = 0.1
 
 
-class Viewport(QOpenGLWidget):
+class Viewport(InputSurface):
     """Shows the scene, and lets a hand move through it."""
 
     frame_painted = Signal()
@@ -55,6 +55,8 @@ class Viewport(QOpenGLWidget):
     """A batch of this many newly rendered tiles was painted for the first time."""
     exact_shown = Signal(float)
     """The exact frame is fully shown; seconds since the view came to rest."""
+    leaving = Signal()
+    """A flight or a path is about to begin."""
     path_finished = Signal()
     """A path or a flight has ended, or a hand took over."""
     scene_opened = Signal(object)
@@ -70,10 +72,9 @@ class Viewport(QOpenGLWidget):
         config: AppConfig | None = None,
         parent: QWidget | None = None,
     ) -> None:
-        super().__init__(parent)
         self.config = config or AppConfig()
+        super().__init__(self.config.camera, parent)
         self.inference = inference
-        self.view_state = ViewState(config=self.config.camera)
         self.stream = TileStream(self.config.streaming)
         self.meter = FrameMeter()
         self.scene: SceneInfo | None = None
@@ -96,6 +97,7 @@ class Viewport(QOpenGLWidget):
         self._frames_to_refresh = 0
         self._refreshed_view: View | None = None
         self._sent_at = -1.0
+        self._request: RenderRequest | None = None
         self._opened_at = self._jumped_at = self._last_frame
         self._target_seen: View | None = None
         self._broken = False
@@ -109,10 +111,9 @@ class Viewport(QOpenGLWidget):
         self._settle_timer = QTimer(self)
         self._settle_timer.setSingleShot(True)
         self._settle_timer.timeout.connect(self.wake)
-        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.setMouseTracking(True)
         self.setMinimumSize(160, 120)
-        self.setCursor(Qt.CursorShape.OpenHandCursor)
+        self.setAccessibleName(self.tr("Picture"))
+        self.setAccessibleDescription(self.tr("Arrows move, plus and minus zoom, ? shows all keys"))
         self.frameSwapped.connect(self._on_swapped)
 
     # What others call.
@@ -171,6 +172,7 @@ class Viewport(QOpenGLWidget):
 
     def play_path(self, path: CameraPath, *, speed: float = 1.0) -> None:
         """Let `path` move the camera, `speed` times as fast as it says."""
+        self.leaving.emit()
         self.view_state.fly(path, time.perf_counter(), speed)
         self.wake()
 
@@ -186,6 +188,52 @@ class Viewport(QOpenGLWidget):
     def current_exact(self) -> ExactView | None:
         """The window of the present target view, for a still."""
         return exact_view(self.view_state.target_view, self._grid) if self._grid else None
+
+    def set_wall(self, rgb: tuple[float, float, float]) -> None:
+        """Paint the wall behind the picture in this colour: display-referred sRGB in [0, 1]."""
+        self.config = replace(
+            self.config, viewport=replace(self.config.viewport, background_rgb=rgb)
+        )
+        if self._compositor is not None:
+            self._compositor.config = self.config.viewport
+        self.wake()
+
+    @property
+    def root(self) -> Pixels | None:
+        """The whole field, small: uint8 [H, W, 4] RGBA; None before a scene is open."""
+        return self._preview
+
+    @property
+    def held_exact(self) -> ExactFrame | None:
+        """The newest exact frame, of this view or of one before."""
+        return self._exact
+
+    @property
+    def pool_bytes(self) -> int:
+        """Bytes of tile textures."""
+        compositor = self._compositor
+        side = 0 if compositor is None else compositor.tile_px + 2 * APRON_PX
+        return 0 if compositor is None else compositor.capacity * side * side * 4
+
+    @property
+    def is_software(self) -> bool:
+        """Drawn by the processor: there is no GPU, and what lies over the picture costs frames."""
+        return self._compositor is not None and self._compositor.is_software
+
+    @property
+    def renderer(self) -> str:
+        """What draws: the name that the OpenGL driver gives itself."""
+        ctx = self._ctx
+        return "none" if ctx is None else f"{ctx.info['GL_RENDERER']}, {ctx.info['GL_VERSION']}"
+
+    @property
+    def queue_length(self) -> int:
+        """What was asked for last and has not come: tiles, and the exact frame as one."""
+        request = self._request
+        if request is None:
+            return 0
+        waiting = sum(key not in self.stream.cache for key in request.tiles)
+        return waiting + (request.exact is not None and not self._exact_announced)
 
     def release_gl(self) -> None:
         """Free the GPU's memory; before the window closes."""
@@ -340,7 +388,7 @@ class Viewport(QOpenGLWidget):
         self._fresh.clear()
         self._absent.clear()
         self._batches.clear()
-        self._sent = None
+        self._sent = self._request = None
         compositor = self._compositor
         if compositor is not None:
             self.makeCurrent()
@@ -377,6 +425,7 @@ class Viewport(QOpenGLWidget):
             return
         self._sent, self._sent_at = wish, now
         request = self.stream.plan(target, state.view, moving=not resting, exact=missing, now=now)
+        self._request = request
         self.inference.request(request)
 
     def _upload(self, compositor: Compositor, now: float) -> set[TileKey]:
@@ -429,71 +478,3 @@ class Viewport(QOpenGLWidget):
             delay_s = self._rest_s(now)
             self.meter.exact(delay_s)
             self.exact_shown.emit(delay_s)
-
-    # Events.
-
-    def _point(self, position: QPointF) -> tuple[float, float]:
-        """A widget position in device pixels."""
-        return gestures.device_point(position, self.devicePixelRatioF())
-
-    def wheelEvent(self, event: QWheelEvent) -> None:
-        """Zoom about the cursor."""
-        gestures.wheel(self.view_state, event, self.devicePixelRatioF(), time.perf_counter())
-        self.wake()
-
-    def mousePressEvent(self, event: QMouseEvent) -> None:
-        """Take hold of the picture."""
-        if event.button() == Qt.MouseButton.LeftButton:
-            self.view_state.drag_start(*self._point(event.position()), time.perf_counter())
-            self.setCursor(Qt.CursorShape.ClosedHandCursor)
-            self.wake()
-
-    def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        """Move the held picture."""
-        if self.view_state.is_dragging:
-            self.view_state.drag_move(*self._point(event.position()), time.perf_counter())
-            self.wake()
-
-    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        """Let go."""
-        if event.button() == Qt.MouseButton.LeftButton:
-            self.view_state.drag_end(time.perf_counter())
-            self.setCursor(Qt.CursorShape.OpenHandCursor)
-            self.wake()
-
-    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
-        """One octave closer about the cursor, or back."""
-        gestures.double_click(self.view_state, event, self.devicePixelRatioF(), time.perf_counter())
-        self.wake()
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Arrows and W A S D pan, + and - zoom; tapped or held."""
-        action = gestures.key_action(event)
-        if action is None:
-            super().keyPressEvent(event)
-        elif not event.isAutoRepeat():
-            self.view_state.key_press(action, time.perf_counter())
-            self.wake()
-
-    def keyReleaseEvent(self, event: QKeyEvent) -> None:
-        """End a held key."""
-        action = gestures.key_action(event, released=True)
-        if action is None:
-            super().keyReleaseEvent(event)
-        elif not event.isAutoRepeat():
-            self.view_state.key_release(action, time.perf_counter())
-            self.wake()
-
-    def focusOutEvent(self, event: Any) -> None:
-        """A key released elsewhere must not go on."""
-        self.view_state.release_all()
-        super().focusOutEvent(event)
-
-    def event(self, event: QEvent) -> bool:
-        """Trackpad gestures, beside everything that Qt dispatches itself."""
-        if isinstance(event, QNativeGestureEvent):
-            ratio, now = self.devicePixelRatioF(), time.perf_counter()
-            if gestures.native(self.view_state, event, ratio, now):
-                self.wake()
-                return True
-        return super().event(event)

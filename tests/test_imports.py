@@ -49,6 +49,8 @@ PURE = (
     "explorer.tile_grid",
     "explorer.tile_stream",
     "explorer.view_links",
+    "explorer.history",
+    "explorer.bookmarks",
     "explorer.messages",
     "explorer.meter",
 )

@@ -1,55 +1,84 @@
-"""The sheet of keys that `?` and F1 lay over the picture."""
+"""The sheet of keys that `?` and F1 lay over the picture; written from the registry of actions."""
 
 from __future__ import annotations
 
-from PySide6.QtCore import QEvent, QObject, Qt
-from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QWidget
+from collections.abc import Iterable
 
-KEYS: tuple[tuple[str, str], ...] = (
-    ("Wheel, pinch", "zoom about the cursor"),
-    ("Drag", "move the picture; let go in motion to fling it"),
-    ("Double click", "one octave closer; with Shift, one back"),
-    ("Arrows, W A S D", "move; tap or hold"),
-    ("+  −,  E  Q", "closer and back; tap or hold"),
-    ("Home,  F,  0", "the whole picture"),
-    ("Space", "fall to the finest level; from there, back to the whole"),
-    ("Ctrl O", "open a checkpoint or an image; or drop one here"),
-    ("Ctrl S", "save a still"),
-    ("Ctrl Shift C", "copy the view for the command line"),
-    ("Ctrl B", "status line"),
-    ("F11", "full screen"),
-    ("?,  F1", "this sheet"),
-    ("Esc", "stop a flight, close this sheet, leave full screen"),
-)
+from PySide6.QtCore import QEvent, QObject, Qt
+from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
+
+from explorer.actions import GESTURES, Action, key_text, translated
+
+_MARGIN_PX = 12
+_KEY_PX = 150
+_WHAT_PX = 270
 
 
 class KeysSheet(QFrame):
-    """A list of keys in the middle of its parent."""
+    """All gestures and keys, in two columns, in the middle of its parent; it scrolls if it must."""
 
-    def __init__(self, parent: QWidget) -> None:
+    def __init__(self, parent: QWidget, actions: Iterable[Action]) -> None:
         super().__init__(parent)
         self.setObjectName("sheet")
-        grid = QGridLayout(self)
-        grid.setContentsMargins(32, 26, 32, 28)
-        grid.setHorizontalSpacing(22)
-        grid.setVerticalSpacing(9)
-        title = QLabel("Keys")
-        title.setObjectName("title")
-        grid.addWidget(title, 0, 0, 1, 2)
-        for row, (key, what) in enumerate(KEYS, 1):
-            for column, (text, name) in enumerate(((key, "key"), (what, "what"))):
-                label = QLabel(text)
-                label.setObjectName(name)
-                grid.addWidget(label, row, column, Qt.AlignmentFlag.AlignLeft)
+        self.setAccessibleName(self.tr("Keys"))
+        self._actions = actions
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(2, 2, 2, 2)
+        self._scroll = QScrollArea()
+        self._scroll.setFrameShape(QFrame.Shape.NoFrame)
+        self._scroll.setWidgetResizable(True)
+        self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._scroll.setObjectName("clear")
+        outer.addWidget(self._scroll)
         parent.installEventFilter(self)
         self.hide()
 
     def toggle(self) -> None:
         """Show or hide."""
-        self.setVisible(not self.isVisible())
         if self.isVisible():
-            self._centre()
-            self.raise_()
+            self.hide()
+            return
+        self._write()
+        self._centre()
+        self.show()
+        self.raise_()
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Key or gesture, and what it does: what the sheet shows."""
+        rows = [(translated(gesture), translated(meaning)) for gesture, meaning in GESTURES]
+        for action in self._actions:
+            if action.shortcuts:
+                keys = ",  ".join(key_text(key) for key in action.shortcuts)
+                rows.append((keys, translated(action.help or action.plain_text)))
+        return rows
+
+    def _write(self) -> None:
+        page = QWidget()
+        page.setObjectName("clear")
+        page.setAccessibleName(self.tr("Keys"))
+        grid = QGridLayout(page)
+        grid.setContentsMargins(30, 22, 30, 26)
+        grid.setHorizontalSpacing(18)
+        grid.setVerticalSpacing(7)
+        title = QLabel(self.tr("Keys"))
+        title.setObjectName("title")
+        grid.addWidget(title, 0, 0, 1, 4)
+        rows = self.rows()
+        columns = 2 if self._parent_size()[0] > 900 else 1
+        per_column = -(-len(rows) // columns)
+        for index, row in enumerate(rows):
+            column, line = divmod(index, per_column)
+            for part, (text, name) in enumerate(zip(row, ("key", "what"), strict=True)):
+                label = QLabel(text)
+                label.setObjectName(name)
+                label.setWordWrap(True)
+                width = _WHAT_PX if name == "what" else _KEY_PX
+                label.setFixedWidth(width)
+                label.setMinimumHeight(label.heightForWidth(width))
+                grid.addWidget(label, line + 1, 3 * column + part)
+        if columns == 2:
+            grid.setColumnMinimumWidth(2, 16)
+        self._scroll.setWidget(page)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Stay in the middle while the parent is resized."""
@@ -61,11 +90,18 @@ class KeysSheet(QFrame):
         """A click puts it away."""
         self.hide()
 
-    def _centre(self) -> None:
-        self.adjustSize()
+    def _parent_size(self) -> tuple[int, int]:
         parent = self.parentWidget()
-        if parent is not None:
-            self.move(
-                max(0, (parent.width() - self.width()) // 2),
-                max(0, (parent.height() - self.height()) // 2),
-            )
+        return (0, 0) if parent is None else (parent.width(), parent.height())
+
+    def _centre(self) -> None:
+        page = self._scroll.widget()
+        if page is None:
+            return
+        width, height = self._parent_size()
+        bar = self._scroll.verticalScrollBar().sizeHint().width()
+        wanted = page.sizeHint()
+        across = min(wanted.width() + bar + 6, width - 2 * _MARGIN_PX)
+        tall = max(wanted.height(), page.heightForWidth(across - bar)) + 6
+        down = min(tall, height - 2 * _MARGIN_PX)
+        self.setGeometry((width - across) // 2, (height - down) // 2, across, down)

@@ -1,37 +1,52 @@
-"""The status line: where one is, how deep, and how fast the machine follows. Honest numbers."""
+"""The status line: where one is, how deep, what is under the cursor, and how fast it all goes."""
 
 from __future__ import annotations
 
 import time
 
-from PySide6.QtCore import QTimer
-from PySide6.QtGui import QFontDatabase
+from PySide6.QtCore import QTimer, Signal
+from PySide6.QtGui import QFontDatabase, QResizeEvent
 from PySide6.QtWidgets import QLabel, QSizePolicy, QStatusBar, QWidget
 
+from explorer.gestures import device_point
 from explorer.meter import percentile
+from explorer.readout import color_at
 from explorer.view_state import fit_camera
 from explorer.viewport import Viewport
 
 _UPDATE_MS = 125
 _WINDOW_S = 1.0
+_EDGE_PX = 6
 
 
 class StatusLine(QStatusBar):
     """Magnification, level, position; displayed and fresh frames per second, latency, device."""
+
+    ticked = Signal()
+    """A few times a second, and when the exact frame is shown: look again at what has changed."""
 
     def __init__(self, viewport: Viewport, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.viewport = viewport
         self.setSizeGripEnabled(False)
         self._font = QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont)
-        self.magnification = self._value("Magnification against the whole picture", "×8192.0")
-        self.level = self._value("Level: octaves of density", "level -0.00")
-        self.position = self._value("Centre of the view, in field units", "-0.00000 -0.00000")
-        self.exactness = self._value("What the picture is made of at this moment", "rendering")
-        self.displayed = self._value("Displayed frames per second", "000 fps", permanent=True)
-        self.fresh = self._value("Newly rendered batches shown per second", "000 fresh/s", True)
-        self.latency = self._value("From a wish to its pixels, 95 of 100 within", "0000 ms", True)
-        self.device = self._value("Where the generator runs", "cpu", permanent=True)
+        tr, value = self.tr, self._value
+        self.magnification = value(tr("Magnification against the whole picture"), "×8192.0")
+        self.level = value(tr("Level: octaves of density"), "level -0.00")
+        self.position = value(tr("Centre of the view, in field units"), "-0.00000 -0.00000")
+        self.exactness = value(tr("What the picture is made of at this moment"), "rendering")
+        self.cursor = value(
+            tr("Under the cursor: place in field units; red, green, blue"),
+            "-0.00000 -0.00000  000 000 000",
+        )
+        self.displayed = value(tr("Displayed frames per second"), "000 fps", True)
+        self.fresh = value(tr("Newly rendered batches shown per second"), "000 fresh/s", True)
+        self.latency = value(tr("From a wish to its pixels, 95 of 100 within"), "0000 ms", True)
+        self.device = value(tr("Where the generator runs"), "cpu", True)
+        self._by_worth = (
+            self.magnification, self.exactness, self.level, self.displayed, self.position,
+            self.cursor, self.fresh, self.latency, self.device,
+        )  # fmt: skip
         self._shown: dict[QLabel, str] = {}
         # A narrow window cuts the line off, instead of refusing to be narrow.
         self.setMinimumWidth(1)
@@ -46,9 +61,18 @@ class StatusLine(QStatusBar):
         label.setObjectName("value")
         label.setFont(self._font)
         label.setToolTip(tip)
+        label.setAccessibleName(tip)
         label.setMinimumWidth(label.fontMetrics().horizontalAdvance(widest) + 18)
         (self.addPermanentWidget if permanent else self.addWidget)(label)
         return label
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Leave out what matters least where there is no room for everything."""
+        super().resizeEvent(event)
+        room = self.width() - 2 * _EDGE_PX
+        for label in self._by_worth:
+            room -= label.minimumWidth() + _EDGE_PX
+            label.setVisible(room >= 0)
 
     def refresh(self) -> None:
         """Write the present figures."""
@@ -58,24 +82,41 @@ class StatusLine(QStatusBar):
         fit = fit_camera(state.field_size, state.size)
         times = 2.0 ** (camera.log2_zoom - fit.log2_zoom)
         self._set(self.magnification, f"×{times:.2f}" if times < 10 else f"×{times:.1f}")
-        self._set(self.level, f"level {state.view.level(state.patch_size):.2f}")
+        self._set(
+            self.level, self.tr("level {0}").format(f"{state.view.level(state.patch_size):.2f}")
+        )
         self._set(self.position, f"{camera.cx:+.5f} {camera.cy:+.5f}")
+        self._set(self.cursor, self._under_cursor())
         now = time.perf_counter()
         meter = viewport.meter
         at_rest = not viewport.is_moving
         if viewport.scene is None:
-            said = "preview" if viewport.first_frame_at else "empty"
+            said = self.tr("preview") if viewport.first_frame_at else self.tr("empty")
         elif viewport.is_exact:
-            said = "exact"
+            said = self.tr("exact")
         else:
-            said = "rendering" if at_rest else "moving"
+            said = self.tr("rendering") if at_rest else self.tr("moving")
         self._set(self.exactness, said)
         fps = meter.displayed_fps(_WINDOW_S, now)
-        self._set(self.displayed, "at rest" if at_rest and fps < 5 else f"{fps:3.0f} fps")
+        self._set(self.displayed, self.tr("at rest") if at_rest and fps < 5 else f"{fps:3.0f} fps")
         self._set(self.fresh, f"{meter.fresh_fps(_WINDOW_S, now):3.0f} fresh/s")
         recent = list(meter.latencies_s)[-100:] if meter.latencies_s else []
         self._set(self.latency, f"{percentile(recent, 95) * 1e3:4.0f} ms" if recent else "- ms")
         self._set(self.device, viewport.scene.device if viewport.scene else "-")
+        self.ticked.emit()
+
+    def _under_cursor(self) -> str:
+        """Field coordinates and colour of the pixel under the cursor; empty beside the picture."""
+        viewport = self.viewport
+        if viewport.pointer is None:
+            return ""
+        x, y = device_point(viewport.pointer, viewport.devicePixelRatioF())
+        color = color_at(viewport, x, y)
+        if color is None:
+            return ""
+        fx, fy = viewport.view_state.view.to_field(x, y)
+        r, g, b = color
+        return f"{fx:+.5f} {fy:+.5f}  {r:3d} {g:3d} {b:3d}"
 
     def _set(self, label: QLabel, text: str) -> None:
         """Write `text` only where it differs: a label that is set is painted again."""

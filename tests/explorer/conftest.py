@@ -12,6 +12,7 @@ from pytestqt.qtbot import QtBot
 
 from explorer.app import App, build_app, prepare_surface
 from explorer.config import AppConfig, StreamingConfig
+from explorer.settings import SettingsStore
 from tests.explorer.fakes import FakeSpace
 
 MakeApp = Callable[..., App]
@@ -37,15 +38,20 @@ def make_app(qapp: QApplication, qtbot: QtBot) -> Iterator[MakeApp]:
     """Start the app over a fake space, wait for its first frame; closed when the test ends."""
     made: list[App] = []
 
-    def make(space: FakeSpace | Exception | None = None, path: str = "night.fake") -> App:
+    def make(
+        space: FakeSpace | Exception | None = None,
+        path: str = "night.fake",
+        store: SettingsStore | None = None,
+        window_size: tuple[int, int] = (480, 400),
+    ) -> App:
         def open_it(path: str, device: str, precision: str) -> FakeSpace:
             if isinstance(space, Exception):
                 raise space
             return space or FakeSpace()
 
         streaming = StreamingConfig(worker_niceness=0)
-        config = AppConfig(streaming=streaming, window_size=(480, 400))
-        app = build_app(path, "cpu", config=config, opener=open_it)
+        config = AppConfig(streaming=streaming, window_size=window_size)
+        app = build_app(path, "cpu", config=config, opener=open_it, store=store)
         made.append(app)
         app.start()
         qtbot.waitExposed(app.window)

@@ -310,16 +310,18 @@ def test_with_no_display_the_app_records_a_flight(
 
 
 def test_with_a_display_the_app_opens(picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[object, str]] = []
+    asked: list[tuple[object, str, bool]] = []
 
-    def run_app(path: object, device: str) -> int:
-        asked.append((path, device))
+    def run_app(path: object, device: str, new_window: bool) -> int:
+        asked.append((path, device, new_window))
         return 0
 
     monkeypatch.setattr("explorer.display.why_no_display", lambda: None)
     monkeypatch.setitem(sys.modules, "explorer.app", SimpleNamespace(run_app=run_app))
     assert cli.run([str(picture), "--device", "cpu"]) == 0
-    assert asked == [(str(picture), "cpu")]
+    link = "scalespace:starry-night?x=0.1&y=0.2&level=3.0"
+    assert cli.run([]) == cli.run([link, "--new-window"]) == 0
+    assert asked == [(str(picture), "cpu", False), (None, "auto", False), (link, "auto", True)]
 
 
 def test_the_flight_ends_at_the_finest_level_inside_the_scene(picture: Path) -> None:

@@ -63,6 +63,12 @@ def error(viewport: Viewport) -> float:
     return float(np.nanmax(np.abs(shown - expected_rgb(view, viewport.view_state.field_size))))
 
 
+def device(viewport: Viewport, x: float, y: float) -> tuple[float, float]:
+    """The device pixel at the logical one."""
+    ratio = viewport.devicePixelRatioF()
+    return x * ratio, y * ratio
+
+
 def until_exact(qtbot: QtBot, app: App) -> None:
     qtbot.waitUntil(lambda: app.viewport.is_exact, timeout=WAIT_MS)
 
@@ -90,14 +96,15 @@ def test_zoom_is_about_the_cursor_and_every_frame_is_whole_and_in_place(
     rng = random.Random(0)
     frames = 0
     for x, y, notches in ((300.0, 150.0, 1.0), (120.0, 260.0, -1.0), (240.0, 200.0, 2.0)):
-        held = viewport.view_state.view.to_field(x, y)
+        px, py = device(viewport, x, y)
+        held = viewport.view_state.view.to_field(px, py)
         for _ in range(5):
             wheel(viewport, notches, x, y)
             for _ in range(rng.randint(1, 3)):
                 assert error(viewport) < ROOT_ERROR
                 frames += 1
                 sx, sy = viewport.view_state.view.to_screen(*held)
-                assert abs(sx - x) < 0.5 and abs(sy - y) < 0.5
+                assert abs(sx - px) < 0.5 and abs(sy - py) < 0.5
                 QApplication.processEvents()
         qtbot.waitUntil(lambda: viewport.view_state.is_settled, timeout=WAIT_MS)
     assert frames >= 15
@@ -123,12 +130,12 @@ def test_drag_moves_the_picture_with_the_pointer(make_app: MakeApp, qtbot: QtBot
     viewport = app.viewport
     until_exact(qtbot, app)
     viewport.view_state.jump_to(Camera(0.0, 0.0, 2.0))
-    held = viewport.view_state.view.to_field(200, 150)
+    held = viewport.view_state.view.to_field(*device(viewport, 200, 150))
     QTest.mousePress(viewport, Qt.MouseButton.LeftButton, pos=QPoint(200, 150))
     for i in range(1, 10):
         QTest.mouseMove(viewport, QPoint(200 + 5 * i, 150 + 2 * i))
         assert viewport.view_state.view.to_screen(*held) == pytest.approx(
-            (200 + 5 * i, 150 + 2 * i), abs=1e-6
+            device(viewport, 200 + 5 * i, 150 + 2 * i), abs=1e-6
         )
         assert error(viewport) < ROOT_ERROR
     QTest.mouseRelease(viewport, Qt.MouseButton.LeftButton, pos=QPoint(245, 168))
@@ -160,7 +167,8 @@ def test_a_resized_window_is_drawn_at_its_new_size(make_app: MakeApp, qtbot: QtB
     app = make_app()
     until_exact(qtbot, app)
     app.window.resize(620, 330)
-    qtbot.waitUntil(lambda: app.viewport.view_state.size[0] == 620, timeout=WAIT_MS)
+    wide = round(620 * app.viewport.devicePixelRatioF())
+    qtbot.waitUntil(lambda: app.viewport.view_state.size[0] == wide, timeout=WAIT_MS)
     until_exact(qtbot, app)
     assert pixels(app.viewport).shape[:2] == app.viewport.view_state.size[::-1]
     assert error(app.viewport) <= 1.2

@@ -1,0 +1,141 @@
+"""What comes into the window: dropped, handed over, or named on the command line.
+
+A checkpoint, a picture or a run is opened; a still or a film goes where it was taken; a path is
+flown; a data set is told to whoever trains.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from PySide6.QtCore import QObject, Signal
+
+from explorer.places import Places
+from explorer.shipped import PAINTING, shipped
+from explorer.view_links import StillView, ViewError, is_link, scene_name
+
+_PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
+_FILMS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
+_DATA_FILES = ("dataset.json", "labels.csv")
+_MAX_LOOK = 200
+
+
+def is_data_folder(folder: Path) -> bool:
+    """Whether the folder holds pictures to train from, rather than a run or a tile pyramid."""
+    if any((folder / name).exists() for name in _DATA_FILES):
+        return True
+    if any(folder.glob("*.safetensors")) or any(folder.glob("*.dzi")):
+        return False
+    if (folder / "ImageProperties.xml").exists():
+        return False
+    names = [p for _, p in zip(range(_MAX_LOOK), folder.iterdir(), strict=False)]
+    here = any(p.suffix.lower() in _PICTURES for p in names)
+    return here or any(
+        p.is_dir() and p.name.lstrip("-").isdigit() and any(p.glob("*.*")) for p in names
+    )
+
+
+class Arrivals(QObject):
+    """Decides what to do with each; looks into pictures and films beside the GUI thread."""
+
+    open_asked = Signal(str)
+    """Open this path as a scene."""
+    data_dropped = Signal(str)
+    """A folder or an archive of training pictures."""
+    notice = Signal(str)
+    _looked = Signal(str, object)
+
+    def __init__(self, places: Places, recent: Callable[[], list[str]]) -> None:
+        super().__init__(places)
+        self.places = places
+        self._recent = recent
+        self._threads: list[threading.Thread] = []
+        self._looked.connect(self._on_looked)
+        places.find_scene = self.find_scene
+        places.open_scene = self.open_asked.emit
+
+    def take(self, what: str) -> None:
+        """A path or a link has come."""
+        if is_link(what):
+            self._go_text(what)
+            return
+        path = Path(what)
+        suffix = path.suffix.lower()
+        if suffix == ".json" and path.is_file():
+            self._take_json(path)
+        elif suffix == ".zip" or (path.is_dir() and is_data_folder(path)):
+            self.data_dropped.emit(what)
+        elif suffix in _PICTURES + _FILMS and path.is_file():
+            thread = threading.Thread(target=self._look, args=(path,), name="look", daemon=True)
+            self._threads = [t for t in self._threads if t.is_alive()] + [thread]
+            thread.start()
+        else:
+            self.open_asked.emit(what)
+
+    def wait(self, timeout_s: float = 2.0) -> None:
+        """Let what is being looked at end; before the window closes."""
+        for thread in self._threads:
+            thread.join(timeout_s)
+
+    def find_scene(self, view: StillView) -> str | None:
+        """The path of the scene that `view` was taken in: shipped, or opened before."""
+        if not view.name:
+            return None
+        candidates = [*self._recent()]
+        with contextlib.suppress(FileNotFoundError):
+            candidates.append(str(shipped(PAINTING)))
+        for path in candidates:
+            if scene_name(path) == view.name and Path(path).exists():
+                return path
+        return None
+
+    def _take_json(self, path: Path) -> None:
+        try:
+            if path.name == "dataset.json":
+                self.data_dropped.emit(str(path.parent))
+                return
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            self.notice.emit(self.tr("{0} cannot be read: {1}").format(path.name, error))
+            return
+        self._go_text(text)
+
+    def _go_text(self, text: str) -> None:
+        try:
+            self.places.go_text(text)
+        except ViewError as error:
+            self.notice.emit(self.tr("Nothing to go to: {0}").format(error))
+
+    def _look(self, path: Path) -> None:
+        """In a thread of its own: the view that a picture or a film carries."""
+        from explorer.view_metadata import read_view
+
+        try:
+            view = read_view(path)
+        except OSError:
+            view = None  # opening it will say why
+        self._looked.emit(str(path), view)
+
+    def _on_looked(self, path: str, view: StillView | None) -> None:
+        is_film = Path(path).suffix.lower() in _FILMS
+        if view is not None and self.places.go(view):
+            self.notice.emit(self.tr("Where {0} was taken.").format(Path(path).name))
+        elif is_film and view is None:
+            self.notice.emit(self.tr("{0} carries no view.").format(Path(path).name))
+        elif is_film and view is not None:
+            self.notice.emit(
+                self.tr("{0} was taken in {1}, which is not at hand; open that first.").format(
+                    Path(path).name, view.name
+                )
+            )
+        else:
+            if view is not None:
+                self.notice.emit(
+                    self.tr("Taken in {0}, which is not at hand: opened as a picture.").format(
+                        view.name
+                    )
+                )
+            self.open_asked.emit(path)

@@ -1,0 +1,77 @@
+"""A second start hands its file to the first and ends."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+from PySide6.QtNetwork import QLocalSocket
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+from explorer.hand_over import SERVER_VARIABLE, HandOver, hand_over, server_name
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture
+def name() -> str:
+    """A meeting place of this test only."""
+    return f"sse-test-{uuid.uuid4().hex[:12]}"
+
+
+def start(name: str, code: str) -> subprocess.Popen[str]:
+    """Another process of the same app."""
+    environment = os.environ | {SERVER_VARIABLE: name, "QT_QPA_PLATFORM": "offscreen"}
+    return subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+    )
+
+
+def test_a_path_a_link_and_nothing_arrive(qapp: QApplication, qtbot: QtBot, name: str) -> None:
+    first = HandOver(name=name)
+    assert first.is_listening
+    heard: list[object] = []
+    first.received.connect(heard.append)
+    code = (
+        "from explorer.hand_over import hand_over\n"
+        "print([hand_over(p) for p in ('pictures/a b.png', 'scalespace:night?x=0', None)])"
+    )
+    second = start(name, code)
+    qtbot.waitUntil(lambda: second.poll() is not None, timeout=30_000)
+    assert second.communicate()[0].strip() == "[True, True, True]"
+    assert heard == [str(ROOT / "pictures" / "a b.png"), "scalespace:night?x=0", None]
+    first.close()
+    assert not hand_over("x.png", name)
+
+
+def test_nobody_there_is_told_at_once(qapp: QApplication, name: str) -> None:
+    assert not hand_over("x.png", name)
+
+
+def test_nonsense_is_not_believed(qapp: QApplication, qtbot: QtBot, name: str) -> None:
+    first = HandOver(name=name)
+    heard: list[object] = []
+    first.received.connect(heard.append)
+    for line in (b"hello\n", b'{"open": 3}\n', b"[]\n", b"x" * 200_000):
+        socket = QLocalSocket()
+        socket.connectToServer(name)
+        assert socket.waitForConnected(5000)
+        socket.write(line)
+        socket.flush()
+        qtbot.waitUntil(
+            lambda s=socket: s.state() == QLocalSocket.LocalSocketState.UnconnectedState,
+            timeout=10_000,
+        )
+    assert heard == []
+    first.close()
+
+
+def test_windows_on_different_displays_do_not_meet() -> None:
+    one, two = server_name({"DISPLAY": ":1"}), server_name({"DISPLAY": ":2"})
+    assert one != two and one == server_name({"DISPLAY": ":1"})
+    assert server_name({SERVER_VARIABLE: "mine"}) == "mine"
