@@ -12,14 +12,11 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.rendering import place_in_field
+from model.metrics.consistency import TILE_SIZES, render_from_tiles
 from model.space import ScaleSpace, Window
 
-TILE_SIZES = (64, 128, 200)
-"""Pixels a side."""
 LIMITS = {"fp32": 1e-4, "auto": 2 / 255}
 """Largest allowed difference of values in [-1, 1], by precision ('auto' is the app's)."""
-MAX_BATCH = 6
-"""Tiles of a batch, at most; batches are of random size."""
 
 
 @dataclass(frozen=True)
@@ -62,28 +59,6 @@ def measure_seams(space: ScaleSpace, windows: int = 40, seed: int = 0) -> SeamEr
             if math.isnan(error):
                 return worst
     return worst
-
-
-def render_from_tiles(
-    space: ScaleSpace, window: Window, tile: int, chance: random.Random
-) -> torch.Tensor:
-    """`window` put together from tiles of `tile` pixels a side: float32 [3, H, W]."""
-    out = torch.full((3, window.height, window.width), float("nan"))
-    places = [
-        (x, y, min(tile, window.width - x), min(tile, window.height - y))
-        for y in range(0, window.height, tile)
-        for x in range(0, window.width, tile)
-    ]
-    chance.shuffle(places)
-    while places:
-        shape = places[-1][2:]
-        count = chance.randint(1, MAX_BATCH)
-        batch = [place for place in places if place[2:] == shape][:count]
-        places = [place for place in places if place not in batch]
-        tiles = space.render([window.crop(*place, space.patch_size) for place in batch]).cpu()
-        for (x, y, width, height), pixels in zip(batch, tiles, strict=True):
-            out[:, y : y + height, x : x + width] = pixels
-    return out
 
 
 class ZeroPaddedControl:

@@ -49,7 +49,6 @@ Opener = Callable[[str, str, str], "ScaleSpace"]
 
 log = logging.getLogger(__name__)
 _CHUNK_SIDES_PX = (1040, 784, 528, 400, 272, 208, 144)
-_LARGEST_CPU_CHUNK_PX = 272
 _REMEMBERED_TILES = 1024
 _ROOT_PX = 1 << 17
 _MIN_BATCH = 2.0
@@ -295,10 +294,7 @@ class InferenceThread:
         """Side of the exact frame's chunks, pixels, so that one takes about `chunk_target_ms`."""
         speed = self._pixels_per_s[False] or 2 * self._pixels_per_s[True]
         fitting = speed * self.config.chunk_target_ms / 1e3
-        # On a CPU every core renders a chunk of its own: larger ones cost memory and gain nothing.
-        largest = _CHUNK_SIDES_PX[0] if self._pool is None else _LARGEST_CPU_CHUNK_PX
-        sides = [s for s in _CHUNK_SIDES_PX if s <= largest]
-        return next((s for s in sides if s * s <= 1.3 * fitting), sides[-1])
+        return next((s for s in _CHUNK_SIDES_PX if s * s <= 1.3 * fitting), _CHUNK_SIDES_PX[-1])
 
     def _render_tiles(
         self, space: ScaleSpace, request: RenderRequest, keys: tuple[TileKey, ...]

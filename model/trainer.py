@@ -292,11 +292,11 @@ class Trainer:
             return none, {}
         (grad,) = torch.autograd.grad(loss, moved)
         grad = grad * (weight * grad.numel())
+        told = {"consistency": float(loss.detach())}
         if fine_gives_way:
-            none = grad
-        else:
-            coarse_img.backward(grad / (grad.numel() * self.train.groups))
-        return none, {"consistency": float(loss.detach())}
+            return grad, told
+        coarse_img.backward(grad / (grad.numel() * self.train.groups))
+        return none, told
 
     def _latents(self) -> torch.Tensor | None:
         dim = self.generator_config.z_dim

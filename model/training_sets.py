@@ -11,7 +11,7 @@ import numpy as np
 
 from model.data.patches import PatchCollection
 from model.placement.collection import place_collection
-from model.placement.mosaic import compose
+from model.placement.mosaic import compose, detail_map
 from model.pyramid import ImagePyramid
 from model.training_data import PatchData, PlacedData
 
@@ -88,8 +88,9 @@ def placed_data(
     patch_size: int,
     cache: Path | None,
     report: Report,
+    reuse: bool = False,
 ) -> PlacedData:
-    """Place the patches (once: the table and the picture stay in `folder`) and compose them.
+    """Place the patches and compose them; the table and the picture stay in `folder`.
 
     Patches whose places the data set knows already are not sought. What found no place still
     serves the discriminator.
@@ -100,6 +101,7 @@ def placed_data(
         patch_size: Pixels.
         cache: For the pyramid of the composed picture; None takes the user's.
         report: See `Report`.
+        reuse: Take the table and the picture that are in `folder`: a run on the same data goes on.
 
     Raises:
         ValueError: Nothing finds a place.
@@ -115,7 +117,7 @@ def placed_data(
     else:
         if not any(patch.center_xy for patch in collection.patches):
             table = folder / PLACES
-            if not table.exists():
+            if not (reuse and table.exists()):
                 place_collection(
                     collection, table, resume=True, progress=lambda f: report("placing patches", f)
                 )
@@ -131,22 +133,25 @@ def placed_data(
     levels = patches.levels + math.log2(unit)
     centers = (patches.center_xy - (low + high) / 2) / unit
     width, height = ((high - low) / unit).tolist()
-    mosaic = compose(
-        patches.images[placed],
-        centers[placed],
-        levels[placed],
-        (width, height),
-        folder / MOSAIC,
-        lambda fraction: report("composing the picture", fraction),
-    )
+    mosaic = folder / MOSAIC
+    if not (reuse and mosaic.exists()):
+        compose(
+            patches.images[placed],
+            centers[placed],
+            levels[placed],
+            (width, height),
+            mosaic,
+            lambda fraction: report("composing the picture", fraction),
+        )
     pyramid = ImagePyramid.open(
-        mosaic.path,
+        mosaic,
         patch_size=patch_size,
         cache_dir=cache,
         progress=lambda fraction: report("reading the picture", fraction),
     )
     known = ~np.isnan(levels)
-    return PlacedData(pyramid, mosaic.detail, PatchData(patches.images[known], levels[known]))
+    detail = detail_map(centers[placed], levels[placed], (width, height), pyramid.base_size)
+    return PlacedData(pyramid, detail, PatchData(patches.images[known], levels[known]))
 
 
 def _from_photographs(

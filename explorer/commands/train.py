@@ -155,7 +155,9 @@ def _open_data(args: argparse.Namespace, folder: Path, preset: Any, data: dict[s
                 collection = collection.without(read_excludes(Path(args.exclude)))
             if data.get("placement") == "none":
                 return unplaced_data(collection, patch_size, line.report)
-            return placed_data(collection, folder, patch_size, cache, line.report)
+            return placed_data(
+                collection, folder, patch_size, cache, line.report, reuse=args.resume
+            )
     finally:
         line.close()
 

@@ -220,7 +220,7 @@ def seam_error(space: ScaleSpace, level: float, windows: int, seed: int) -> floa
         window = Window(corner, level, height, width)
         with torch.inference_mode():
             whole = space.render([window])[0].float().cpu()
-            parts = _from_tiles(space, window, TILE_SIZES[index % len(TILE_SIZES)], chance)
+            parts = render_from_tiles(space, window, TILE_SIZES[index % len(TILE_SIZES)], chance)
         error = float((parts - whole).abs().max())
         if not error <= worst:  # NaN is an error too
             worst = error
@@ -229,7 +229,7 @@ def seam_error(space: ScaleSpace, level: float, windows: int, seed: int) -> floa
     return worst
 
 
-def _from_tiles(
+def render_from_tiles(
     space: ScaleSpace, window: Window, tile: int, chance: random.Random
 ) -> torch.Tensor:
     """`window` put together from tiles of `tile` pixels a side: float32 [3, H, W]."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,16 +20,6 @@ _SPARE_OCTAVES = 0.3
 """The mosaic is at most this much coarser than the finest patch."""
 
 
-@dataclass(frozen=True)
-class Mosaic:
-    """A picture made of patches."""
-
-    path: Path
-    """TIFF; its shorter side is one field unit."""
-    detail: np.ndarray
-    """Level of the finest patch over each cell of the field, octaves; -1: none. float32 [H, W]."""
-
-
 def compose(
     images: np.ndarray,
     center_xy: np.ndarray,
@@ -38,7 +27,7 @@ def compose(
     field_size: tuple[float, float],
     path: Path,
     progress: Callable[[float], None] | None = None,
-) -> Mosaic:
+) -> None:
     """Lay placed patches over one another and write the picture.
 
     Args:
@@ -83,7 +72,6 @@ def compose(
     _write(picture, path, progress)
     if progress is not None:
         progress(1.0)
-    return Mosaic(path, detail_map(center_xy, level, field_size, (width, height)))
 
 
 def detail_map(

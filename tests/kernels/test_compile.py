@@ -40,15 +40,16 @@ def test_compiles_to_machine_code_for_every_capability(compiler: ctypes.CDLL) ->
 def test_compiles_every_instance_that_is_launched_anywhere(compiler: ctypes.CDLL) -> None:
     names = [n for n in INSTANCES["filtered_lrelu"] if n not in PRESETS]
     source = _cuda.source_text("filtered_lrelu")
+    assert names
     with ThreadPoolExecutor(2) as pool:
-        list(
-            pool.map(
-                lambda part: nvrtc.compile_source(
-                    compiler, source, part, (*AS_CUPY_DOES, "-arch=compute_75"), ptx=True
-                ),
-                (names[::2], names[1::2]),
-            )
+        texts = pool.map(
+            lambda part: nvrtc.compile_source(
+                compiler, source, part, (*AS_CUPY_DOES, "-arch=compute_75"), ptx=True
+            ),
+            (names[::2], names[1::2]),
         )
+        # PTX holds an entry for each instance that was asked for.
+        assert sum(text.count(b".entry") for text in texts) == len(names)
 
 
 def test_a_mistake_does_not_compile(compiler: ctypes.CDLL) -> None:

@@ -63,10 +63,30 @@ def test_patches_without_a_place_become_the_picture(
     assert best < 0.05  # one offset of the whole is not known
     rng = np.random.default_rng(0)
     assert data.reals(2.0, 4, rng).images.shape == (4, 3, 64, 64)
-    again = placed_data(open_patches(patches), run, 64, tmp_path / "cache", quiet)
-    assert np.array_equal(again.detail, data.detail)
     data.pyramid.close()
+
+    def nothing_to_do(label: str, fraction: float) -> None:
+        assert label == "reading patches"
+
+    cache = tmp_path / "cache"
+    again = placed_data(open_patches(patches), run, 64, cache, nothing_to_do, reuse=True)
+    assert np.array_equal(again.detail, data.detail)
     again.pyramid.close()
+
+
+def test_the_places_of_other_data_in_the_folder_are_not_taken(
+    scene: tuple[ImagePyramid, Path], tmp_path: Path
+) -> None:
+    """A start that was given up left them; the names are the same."""
+    _, patches = scene
+    names = [patch.name for patch in open_patches(patches).patches]
+    lines = [f"{name},1.0,0.1,0.1" for name in names]
+    (tmp_path / PLACES).write_text("\n".join(["file,log2_zoom,x,y", *lines]) + "\n")
+    (tmp_path / MOSAIC).write_bytes(b"another picture")
+    data = placed_data(open_patches(patches), tmp_path, 64, tmp_path / "cache", quiet)
+    assert data.field_size[0] > 1.1
+    assert "placed" in (tmp_path / PLACES).read_text()
+    data.pyramid.close()
 
 
 @pytest.mark.parametrize("placement", ["match", "none"])
