@@ -14,7 +14,7 @@ from PySide6.QtGui import QAction, QActionGroup, QIcon, QKeySequence
 from PySide6.QtWidgets import QMainWindow, QMenu
 
 _CONTEXT = "Actions"
-MENUS = ("&File", "&View", "&Go", "&Help")
+MENUS = ("&File", "&View", "&Go", "&Tools", "&Help")
 """Menus in the bar, in order; an action may name another one, which then follows them."""
 
 

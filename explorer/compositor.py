@@ -9,6 +9,7 @@ Every method needs the context current. Sizes are device pixels.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass
 from importlib import resources
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _INSTANCE_FLOATS = 6
 _SHADOW_REACH = 0.03
+_TEXTURE_STEP_PX = 64
 _SOFTWARE_RENDERERS = ("llvmpipe", "softpipe", "swrast", "software", "swiftshader")
 
 
@@ -38,6 +40,7 @@ class _ExactLayer:
 
     view: ExactView
     texture: moderngl.TextureArray
+    """The frame lies in its top left corner."""
     since: float
     fade_s: float
 
@@ -74,6 +77,7 @@ class Compositor:
         self._shadow_vao = ctx.vertex_array(self._shadow, [(self._corners, "2f", "in_corner")])
         self._preview: moderngl.TextureArray | None = None
         self._exact: list[_ExactLayer] = []
+        self._spare: list[moderngl.TextureArray] = []
         self._slots: OrderedDict[TileKey, int] = OrderedDict()
         self._free = list(range(self.capacity - 1, -1, -1))
         self._keys = np.zeros((self.capacity, 3), np.int64)
@@ -90,8 +94,9 @@ class Compositor:
         self._slots.clear()
         self._free = list(range(self.capacity - 1, -1, -1))
         self._born[:] = np.inf
-        for layer in self._exact:
-            layer.texture.release()
+        for texture in (*self._spare, *(layer.texture for layer in self._exact)):
+            texture.release()
+        self._spare.clear()
         self._exact.clear()
         if self._preview is not None:
             self._preview.release()
@@ -129,15 +134,19 @@ class Compositor:
 
     def set_exact(self, frame: ExactFrame, now: float, fade: bool = True) -> None:
         """Show the exact frame from `now` on; the one before stays below it while it fades in."""
-        texture = None
         while len(self._exact) > 1:
-            old = self._exact.pop(0).texture
-            if texture is None and old.size[:2] == frame.pixels.shape[1::-1]:
-                texture = old  # a driver would take its time to give the memory back
-                texture.write(np.ascontiguousarray(frame.pixels))
-            else:
-                old.release()
-        texture = texture or self._image(frame.pixels)
+            self._spare.append(self._exact.pop(0).texture)
+        height, width = frame.pixels.shape[:2]
+        texture = self._texture_for(width, height)
+        pixels = frame.pixels
+        texture.write(np.ascontiguousarray(pixels), viewport=(0, 0, 0, width, height, 1))
+        # Texels beside the frame are of an older one: its last line goes on by one.
+        if width < texture.width:
+            line = np.ascontiguousarray(pixels[:, -1:])
+            texture.write(line, viewport=(width, 0, 0, 1, height, 1))
+        if height < texture.height:
+            line = np.ascontiguousarray(pixels[-1:])
+            texture.write(line, viewport=(0, height, 0, width, 1, 1))
         fade_s = self.config.exact_fade_s if fade else 0.0
         self._exact.append(_ExactLayer(frame.view, texture, now, fade_s))
 
@@ -167,6 +176,27 @@ class Compositor:
         height, width = pixels.shape[:2]
         texture = self.ctx.texture_array((width, height, 1), 4, np.ascontiguousarray(pixels))
         texture.filter = (moderngl.LINEAR, moderngl.LINEAR)
+        texture.repeat_x = texture.repeat_y = False
+        return texture
+
+    def _texture_for(self, width: int, height: int) -> moderngl.TextureArray:
+        """A texture that holds so many texels: a spare one, or one that holds the spare's too.
+
+        Frames are cut to the field, so that each may have another size; were their textures made
+        and freed in every size, the driver's memory would fill with gaps.
+        """
+        for i, texture in enumerate(self._spare):
+            if texture.width >= width and texture.height >= height:
+                return self._spare.pop(i)
+        known = [*self._spare, *(layer.texture for layer in self._exact)]
+        width = max([width, *(t.width for t in known)])
+        height = max([height, *(t.height for t in known)])
+        for texture in self._spare:
+            texture.release()
+        self._spare.clear()
+        step = _TEXTURE_STEP_PX
+        width, height = math.ceil(width / step) * step, math.ceil(height / step) * step
+        texture = self.ctx.texture_array((width, height, 1), 4)
         texture.repeat_x = texture.repeat_y = False
         return texture
 
@@ -211,14 +241,20 @@ class Compositor:
         stage = 0
         if open_below and self._preview is not None:
             rect = np.array([field_px])
-            self._draw_quads(stage, self._preview, rect, np.zeros(1, np.int64), np.ones(1))
+            inner = self._preview.size[:2]
+            slots, opaque = np.zeros(1, np.int64), np.ones(1)
+            self._draw_quads(stage, self._preview, inner, rect, slots, opaque)
             stage += 1
         plain = moving and self.is_software
         sampling = moderngl.NEAREST if plain else moderngl.LINEAR
         for layer in reversed(layers):
-            texture = self._pool if layer.source < 0 else self._exact[layer.source].texture
+            if layer.source < 0:
+                texture, inner = self._pool, (self.tile_px, self.tile_px)
+            else:
+                shown = self._exact[layer.source]
+                texture, inner = shown.texture, shown.view.size
             texture.filter = (sampling, sampling)
-            self._draw_quads(stage, texture, layer.rects, layer.slots, layer.alphas)
+            self._draw_quads(stage, texture, inner, layer.rects, layer.slots, layer.alphas)
             stage += 1
             if layer.source < 0:
                 self.drawn_tiles += len(layer.slots)
@@ -228,18 +264,22 @@ class Compositor:
         self,
         stage: int,
         texture: moderngl.TextureArray,
+        inner: tuple[int, int],
         rects: NDArray[np.float64],
         slots: NDArray[np.int64],
         alphas: NDArray[np.float64],
     ) -> None:
-        """Draw quads of one texture, with the buffer of the frame's stage number `stage`."""
+        """Draw quads of one texture, with the buffer of the frame's stage number `stage`.
+
+        The image of a quad has `inner` texels (width, height); tiles have an apron around them.
+        """
         translucent = bool((alphas < 1.0).any())
         self.is_fading |= translucent
         (self.ctx.enable if translucent else self.ctx.disable)(moderngl.BLEND)
-        is_pool = texture is self._pool
-        inner = (self.tile_px, self.tile_px) if is_pool else texture.size[:2]
+        apron = float(APRON_PX if texture is self._pool else 0)
         self._program["u_inner"].value = inner  # type: ignore[union-attr]
-        self._program["u_apron"].value = float(APRON_PX if is_pool else 0)  # type: ignore[union-attr]
+        self._program["u_apron"].value = apron  # type: ignore[union-attr]
+        self._program["u_texture"].value = texture.size[:2]  # type: ignore[union-attr]
         texture.use(0)
         data = np.empty((len(rects), _INSTANCE_FLOATS), "f4")
         data[:, :4], data[:, 4], data[:, 5] = rects, slots, alphas

@@ -20,6 +20,7 @@ from explorer.messages import Failure, Progress, Result, SceneInfo, StillRequest
 from explorer.panels.bookmarks_panel import BookmarksPanel
 from explorer.panels.hud import Hud
 from explorer.panels.keys_sheet import KeysSheet
+from explorer.panels.lazy import LazyPanels
 from explorer.panels.notices import FailureBox, Notice
 from explorer.panels.overlays import Minimap, ScaleBar
 from explorer.panels.palette import Command, Palette
@@ -71,7 +72,8 @@ class MainWindow(QMainWindow):
         self.arrivals = Arrivals(self.places, self.store.recent)
         self.actions_by_id = ActionSet(self)
         self._make_widgets()
-        self.actions_by_id.add_all(self._slots())
+        self.panels = LazyPanels(self)
+        self.actions_by_id.add_all({**self._slots(), **self.panels.slots()})
         self._make_recent_menu()
         self._connect()
         self.apply_settings(self.settings)

@@ -12,6 +12,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from explorer.config import StreamingConfig
 from explorer.messages import ExactView, RenderRequest, TileBatch
 from explorer.tile_grid import TileGrid, TileKey, TileRange, from_centre
@@ -23,46 +25,64 @@ if TYPE_CHECKING:
 
 
 class TileCache:
-    """Rendered tiles, at most `max_bytes`: the least recently used go first, pinned ones stay."""
+    """Rendered tiles, at most `max_bytes`: the least recently used go first, pinned ones stay.
+
+    All lie in one block of memory, and a new tile takes the place of a dropped one: thousands of
+    small arrays that come and go would leave gaps that nothing else fits into.
+    """
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
-        self.bytes = 0
-        self._tiles: OrderedDict[TileKey, Pixels] = OrderedDict()
-        self._pinned: dict[TileKey, Pixels] = {}
+        self._block: Pixels | None = None
+        self._free: list[int] = []
+        self._places: OrderedDict[TileKey, int] = OrderedDict()
+        self._pinned: dict[TileKey, int] = {}
 
     def __contains__(self, key: TileKey) -> bool:
-        return key in self._tiles or key in self._pinned
+        return key in self._places or key in self._pinned
 
     def __len__(self) -> int:
-        return len(self._tiles) + len(self._pinned)
+        return len(self._places) + len(self._pinned)
+
+    @property
+    def bytes(self) -> int:
+        """Of the tiles that are kept."""
+        return 0 if self._block is None else len(self) * self._block[0].nbytes
 
     def get(self, key: TileKey) -> Pixels | None:
-        """The tile, now the most recently used, or None."""
-        tile = self._tiles.get(key)
-        if tile is None:
-            return self._pinned.get(key)
-        self._tiles.move_to_end(key)
-        return tile
+        """The tile, now the most recently used, or None; its pixels hold until the next `put`."""
+        place = self._places.get(key)
+        if place is not None:
+            self._places.move_to_end(key)
+        else:
+            place = self._pinned.get(key)
+        return None if place is None or self._block is None else self._block[place]
 
     def put(self, key: TileKey, tile: Pixels, pinned: bool = False) -> None:
-        """Keep `tile`; drop the least recently used ones that no longer fit."""
+        """Keep a copy of `tile` (all of one shape); the least recently used one makes room.
+
+        Where the pinned ones leave no room, it is not kept.
+        """
         if key in self:
             return
-        self.bytes += tile.nbytes
-        if pinned:
-            self._pinned[key] = tile
+        if self._block is None:
+            count = self.max_bytes // tile.nbytes
+            self._block = np.empty((count, *tile.shape), np.uint8)
+            self._free = list(range(count - 1, -1, -1))
+        if self._free:
+            place = self._free.pop()
+        elif self._places:
+            _, place = self._places.popitem(last=False)
         else:
-            self._tiles[key] = tile
-        while self.bytes > self.max_bytes and self._tiles:
-            _, dropped = self._tiles.popitem(last=False)
-            self.bytes -= dropped.nbytes
+            return
+        self._block[place] = tile
+        (self._pinned if pinned else self._places)[key] = place
 
     def clear(self) -> None:
-        """Drop everything."""
-        self._tiles.clear()
+        """Drop everything; the next tiles may have another shape."""
+        self._places.clear()
         self._pinned.clear()
-        self.bytes = 0
+        self._block = None
 
 
 class TileStream:
@@ -99,8 +119,7 @@ class TileStream:
         # Short spells of another load must not make the planned level jump.
         self.pixels_per_s += 0.2 * (batch.pixels_per_s - self.pixels_per_s)
         for key, pixels in zip(batch.keys, batch.pixels, strict=True):
-            # A copy: a kept tile must not hold its whole batch in memory.
-            self.cache.put(key, pixels.copy(), pinned=key.step in self._pinned_steps)
+            self.cache.put(key, pixels, pinned=key.step in self._pinned_steps)
         return batch.keys
 
     def steps_for(self, view: View) -> tuple[int, int]:

@@ -1,8 +1,9 @@
-"""How the C library treats freed memory: kept for the next tile, instead of given back."""
+"""What the C library and oneDNN keep for the next tile: enough to be fast, and no more."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from functools import cache
 
@@ -10,17 +11,25 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _KEPT_BYTES = 1 << 30
 _LARGEST_KEPT_BLOCK = 32 << 20  # glibc takes no larger value
 _ARENAS = 1
-"""One heap for all threads: each heap keeps what it was given, and its gaps."""
+"""Threads that come later share the heaps there are: each heap keeps its gaps."""
+_KEPT_PREPARATIONS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": 256, "LRU_CACHE_CAPACITY": 64}
+"""Of the process, and of each of its threads. oneDNN prepares about forty for each tile shape."""
 
 
 @cache
-def keep_freed_memory() -> None:
-    """Let glibc reuse the blocks of feature maps; does nothing where there is no glibc.
+def bound_memory() -> None:
+    """Reuse the blocks of feature maps, and forget how convolutions of old shapes were prepared.
 
     Every tile allocates and frees the same few dozen maps of some megabytes. By default glibc
     returns such blocks to the system, and the next map pays for each of its pages anew: on a
     virtual machine that is more than the arithmetic.
+
+    For every new shape oneDNN prepares each product anew and keeps what it prepared, by default
+    1024 times in every thread: views of ever new sizes would grow the process for an hour. Takes
+    effect when called before the first convolution; a user's own settings stay.
     """
+    for name, count in _KEPT_PREPARATIONS.items():
+        os.environ.setdefault(name, str(count))
     if not sys.platform.startswith("linux"):
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from model.allocator import keep_freed_memory
+from model.allocator import bound_memory
 from model.generator import Generator
 from model.header import CheckpointHeader
 from model.out_of_memory import render_in_halves
@@ -29,7 +29,7 @@ class GeneratorSpace:
     def __init__(
         self, generator: Generator, header: CheckpointHeader, identity: str, dtype: torch.dtype
     ) -> None:
-        keep_freed_memory()
+        bound_memory()
         self.generator = generator.requires_grad_(False).eval()
         self.header, self.identity, self.dtype = header, identity, dtype
         self.patch_size = header.patch_size

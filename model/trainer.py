@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from model.allocator import keep_freed_memory
+from model.allocator import bound_memory
 from model.config import DiscriminatorConfig, GeneratorConfig, LossConfig, TrainConfig
 from model.consistency import coarser_windows, draw_octaves, scale_consistency
 from model.discriminator import Discriminator
@@ -85,7 +85,7 @@ class Trainer:
         device: torch.device | None = None,
         dtype: torch.dtype = torch.bfloat16,
     ) -> None:
-        keep_freed_memory()
+        bound_memory()
         self.device = device or torch.device("cpu")
         self.generator_config, self.loss, self.train, self.data = generator, loss, train, data
         self.dtype = dtype

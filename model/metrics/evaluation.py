@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from model.allocator import keep_freed_memory
+from model.allocator import bound_memory
 from model.metrics.figures import Figure, rng_for
 from model.metrics.registry import METRICS, Column, EvaluationConfig, Metric, Sets, Subject
 from model.metrics.windows import RealWindows, SceneWindows, render_all, windows_like
@@ -101,7 +101,7 @@ def evaluate(
     Raises:
         ValueError: Patch size, field or levels of the two do not fit, or a metric cannot be had.
     """
-    keep_freed_memory()
+    bound_memory()
     begin = time.monotonic()
     config = config or EvaluationConfig()
     data: RealWindows = real if hasattr(real, "draw") else SceneWindows(real)  # type: ignore[assignment]

@@ -17,8 +17,8 @@ class PlacementConfig:
     """Places that are looked at more closely, for each patch."""
     min_detail: float = 0.3
     """Least correlation of neighbouring pixels' differences at a place, in (0, 1)."""
-    min_evidence: float = 14.0
-    """Least Fisher z of that, in deviations of white noise; the best wrong place reaches 11."""
+    min_evidence: float = 6.0
+    """Least Fisher z of that, in deviations of chance; the best wrong place reaches 3.3."""
     min_margin: float = 0.05
     """Least amount by which the correlation must exceed that at any other place."""
     device: str = "cpu"

@@ -33,7 +33,7 @@ class Fit:
     detail: torch.Tensor
     """Correlation of the differences of neighbouring pixels; -1 as above. float32 [N]."""
     samples: torch.Tensor
-    """Covered pixels that were compared. float32 [N]."""
+    """Independent values that `detail` is worth: many in texture, few in a smooth patch. [N]."""
 
     def __getitem__(self, rows: torch.Tensor) -> Fit:
         return Fit(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
@@ -86,14 +86,13 @@ def fit_to_canvas(
         move = (move - spacing[:, None] * delta[:, :2]).clamp(-_MARGIN_PX, _MARGIN_PX)
         stretch = (stretch - delta[:, 2]).clamp(-limit, limit)
     correlation, detail = correlations(seen, template, weight)
-    samples = weight.sum((1, 2, 3))
-    enough = samples >= _MIN_SHARE * size * size
+    enough = weight.sum((1, 2, 3)) >= _MIN_SHARE * size * size
     return Fit(
         canvas.field_of(center + move + first),
         poses.level - stretch / math.log(2),
         torch.where(enough, correlation, -1.0),
         torch.where(enough, detail, -1.0),
-        samples,
+        independent_samples(template, seen),
     )
 
 
@@ -118,6 +117,31 @@ def correlations(
         both = weight.narrow(dim, 0, length) * weight.narrow(dim, 1, length)
         pairs.append((a.diff(dim=dim) * both, b.diff(dim=dim) * both))
     return _correlation([(a, b)], weight), _correlation(pairs, weight)
+
+
+def independent_samples(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """How many independent values the correlation of two images' details is worth.
+
+    Neighbours in a smooth image say the same: where two unrelated images of these power spectra
+    lie over each other, the variance of their correlation is one over this.
+
+    Args:
+        a, b: float32 [N, C, S, S], without means.
+
+    Returns:
+        float32 [N], from about 1 to the number of pixels.
+
+    Source: P. Clifford, S. Richardson and D. Hemon 1989, "Assessing the significance of the
+    correlation between two spatial processes", with the covariances as spectra.
+    """
+    side = a.shape[-1]
+    angle = 2 * math.pi * torch.fft.fftfreq(side, device=a.device)
+    # The power that differences of neighbours keep of a frequency.
+    kept = 2 - 2 * angle.cos()
+    kept = kept[:, None] + kept
+    power_a, power_b = (torch.fft.fft2(x.mean(1)).abs().square() * kept for x in (a, b))
+    common = (power_a * power_b).sum((1, 2)).clamp_min(1e-12)
+    return (power_a.sum((1, 2)) * power_b.sum((1, 2)) / common).clamp_min(1.0)
 
 
 def _correlation(

@@ -46,7 +46,7 @@ class Found:
     detail: torch.Tensor
     """Correlation of neighbouring pixels' differences; -1 where there is none. float32 [N]."""
     evidence: torch.Tensor
-    """Fisher's z of `detail` over the deviation that white noise would have. float32 [N]."""
+    """Fisher's z of `detail` over the deviation that chance would give it. float32 [N]."""
     margin: torch.Tensor
     """By how much `detail` is better than at the best other place. float32 [N]."""
 

@@ -67,16 +67,21 @@ class FakeSpace:
         return batch
 
 
-def expected_rgb(view: object, field_size: tuple[float, float]) -> NDArray[np.float64]:
-    """What a perfect screen shows of the formula: [H, W, 3] in 0 to 255; NaN beyond the field."""
+def expected_rgb(
+    view: object, field_size: tuple[float, float], rim_px: float = 1.5
+) -> NDArray[np.float64]:
+    """What a perfect screen shows of the formula: [H, W, 3] in 0 to 255.
+
+    NaN beyond the field, and so many pixels within its edge.
+    """
     width, height = view.size  # type: ignore[attr-defined]
     left, top, _, _ = view.bounds()  # type: ignore[attr-defined]
     d = view.density  # type: ignore[attr-defined]
     x = left + (np.arange(width) + 0.5) / d
     y = top + (np.arange(height) + 0.5) / d
     rgb = field_color(x[None, :], y[:, None]) * 127.5 + 127.5
-    outside = (np.abs(x)[None, :] > field_size[0] / 2 - 1.5 / d) | (
-        np.abs(y)[:, None] > field_size[1] / 2 - 1.5 / d
+    outside = (np.abs(x)[None, :] > field_size[0] / 2 - rim_px / d) | (
+        np.abs(y)[:, None] > field_size[1] / 2 - rim_px / d
     )
     rgb[outside] = np.nan
     return rgb

@@ -170,6 +170,29 @@ def test_the_exact_frame_stays_in_its_place_when_the_view_moves(compositor: Comp
         assert error_of(screen(compositor, moved), moved) < 8
 
 
+def test_a_small_exact_frame_shows_nothing_of_the_larger_ones_before(
+    compositor: Compositor,
+) -> None:
+    whole = exact_view(View(Camera(0.0, 0.0, 2.0), SIZE), GRID)
+    assert whole is not None
+    black = np.zeros((whole.size[1], whole.size[0], 4), np.uint8)
+    rng = random.Random(4)
+    for _ in range(12):
+        for number in range(3):
+            compositor.set_exact(ExactFrame("a", 0, whole, black, number, 0.0, 0.0), 0.0)
+        # At the field's lower right corner the frame is cut to a part of the window.
+        camera = Camera(rng.uniform(0.5, 0.6), rng.uniform(0.4, 0.45), rng.uniform(1.0, 2.0))
+        view = View(camera, SIZE)
+        exact = put_exact(compositor, view)
+        assert exact.size[0] < SIZE[0] and exact.size[1] < SIZE[1]
+        # Up to half a texel aside, so that pixels are means of texels, at the edges too.
+        x, y = (v + rng.uniform(-0.5, 0.5) / view.density for v in (camera.cx, camera.cy))
+        aside = View(Camera(x, y, camera.log2_zoom), SIZE)
+        shown = screen(compositor, aside)
+        error = np.abs(shown - expected_rgb(aside, FIELD, rim_px=0.0))
+        assert np.nanmax(error[SIZE[1] // 2 :, SIZE[0] // 2 :]) < 8
+
+
 def test_new_tiles_fade_in_over_what_lies_below(compositor: Compositor) -> None:
     """Monotone from the old to the new; a fading tile is not taken for a cover."""
     black = np.zeros((66, 66, 4), np.uint8)

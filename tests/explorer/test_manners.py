@@ -55,7 +55,7 @@ def test_every_action_is_in_its_menu_with_its_keys(make_app: MakeApp, qtbot: QtB
         if action.menu:
             assert made in actions.menu(action.menu).actions()
     titles = [entry.text() for entry in app.window.menuBar().actions()]
-    assert titles == ["&File", "&View", "&Go", "&Help"]
+    assert titles == ["&File", "&View", "&Go", "&Tools", "&Help"]
     with pytest.raises(ActionError, match=r"Ctrl\+K.*'other'.*'palette'"):
         actions.add(Action("other", "Other", shortcuts=("Ctrl+K",)), lambda: None)
     until_exact(qtbot, app)

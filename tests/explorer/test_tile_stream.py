@@ -159,17 +159,33 @@ def test_a_new_scene_starts_empty() -> None:
 
 def test_cache_drops_the_least_recently_used_and_counts_bytes() -> None:
     cache = TileCache(10 * 100)
-    tile = np.zeros(100, np.uint8)
+    tiles = np.arange(1100, dtype=np.uint32).view(np.uint8).reshape(11, 400)[:, :100]
     for i in range(10):
-        cache.put(TileKey(0, i, 0), tile)
-    assert cache.get(TileKey(0, 0, 0)) is tile
-    cache.put(TileKey(0, 10, 0), tile)
-    cache.put(TileKey(0, 10, 0), tile)
+        cache.put(TileKey(0, i, 0), tiles[i], pinned=i == 5)
+    assert np.array_equal(cache.get(TileKey(0, 0, 0)), tiles[0])
+    cache.put(TileKey(0, 10, 0), tiles[10])
+    cache.put(TileKey(0, 10, 0), tiles[9])
     assert cache.bytes == 1000 and len(cache) == 10
     assert TileKey(0, 0, 0) in cache and TileKey(0, 1, 0) not in cache
     assert cache.get(TileKey(0, 1, 0)) is None
+    for i in (0, 2, 5, 9, 10):
+        assert np.array_equal(cache.get(TileKey(0, i, 0)), tiles[i])
+    for i in range(20, 40):
+        cache.put(TileKey(0, i, 0), tiles[0])
+    assert TileKey(0, 5, 0) in cache and TileKey(0, 10, 0) not in cache
     cache.clear()
     assert cache.bytes == 0 and len(cache) == 0
+    cache.put(TileKey(0, 0, 0), tiles[0, :50])
+    assert cache.bytes == 50
+
+
+def test_a_cache_full_of_pinned_tiles_keeps_them() -> None:
+    cache = TileCache(200)
+    for i in range(4):
+        cache.put(TileKey(0, i, 0), np.full(100, i, np.uint8), pinned=True)
+    assert [TileKey(0, i, 0) in cache for i in range(4)] == [True, True, False, False]
+    cache.put(TileKey(1, 0, 0), np.full(100, 9, np.uint8))
+    assert TileKey(1, 0, 0) not in cache and len(cache) == 2
 
 
 def test_drawable_names_kept_visible_tiles_finest_first() -> None:
