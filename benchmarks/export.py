@@ -87,14 +87,14 @@ class ExportResult:
 def child(arguments: Sequence[str]) -> int:
     """One export in this process; prints its largest resident size, bytes."""
     scene, out, level, precision, resume = arguments
-    from explorer.commands.export import prepare
+    from explorer.api import prepare_export
     from explorer.view_links import scene_name
     from model import open_scale_space
     from model.export import export
 
     space = open_scale_space(scene, "cpu", precision)
     quality = "lossless" if out.endswith(".dzi") else None
-    plan = prepare(space, Path(out), float(level), name=scene_name(scene), quality=quality)
+    plan = prepare_export(space, Path(out), float(level), name=scene_name(scene), quality=quality)
     export(space, plan, resume=resume == "resume")
     print(json.dumps(peak_bytes()))
     return 0

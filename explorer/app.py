@@ -23,11 +23,13 @@ from explorer.camera_path import load_path
 from explorer.config import AppConfig
 from explorer.hand_over import HandOver, hand_over
 from explorer.inference_thread import InferenceThread, Opener
+from explorer.latents import Latents
 from explorer.main_window import MainWindow
 from explorer.messages import Failure, OpenRequest
 from explorer.preview import decode_preview
 from explorer.settings import SettingsStore, default_store
 from explorer.shipped import ICON, PAINTING, shipped
+from explorer.training_desk import TrainingDesk
 from explorer.view_links import is_link
 from explorer.viewport import Viewport
 from model.header import CheckpointError, read_header
@@ -60,9 +62,10 @@ class App:
         self.inference = InferenceThread(self._bell.rung.emit, config.streaming, opener)
         self.viewport = Viewport(self.inference, config)
         self.window = MainWindow(self.viewport, config, store)
+        self.latents = Latents(self.window)
+        self.training = TrainingDesk(self.window, self.inference, device, precision)
         self._bell.rung.connect(self.viewport.receive, Qt.ConnectionType.QueuedConnection)
         self.window.open_requested.connect(self.open)
-        self.window.data_dropped.connect(self._on_data_dropped)
         self.window.closed.connect(self.close)
         self.viewport.frame_painted.connect(self._start_inference)
         self._path = path
@@ -79,6 +82,7 @@ class App:
                 return
             path = str(shipped(PAINTING))  # the notice says what is not at hand
         self.open(path)
+        self.training.offer_unfinished()
 
     def listen(self) -> None:
         """Take what other starts of the app were to open."""
@@ -115,6 +119,7 @@ class App:
         self._closed = True
         if self._hand_over is not None:
             self._hand_over.close()
+        self.training.close()
         if self._started and not self.inference.stop(5.0):
             log.warning("The inference thread did not end in time; it ends with the process.")
         self._bell.rung.disconnect(self.viewport.receive)
@@ -130,14 +135,6 @@ class App:
         window.activateWindow()
         if what is not None:
             window.arrivals.take(what)
-
-    def _on_data_dropped(self, path: str) -> None:
-        """Training pictures have come: say what can be done with them."""
-        text = self.window.tr(
-            "{0} holds pictures to train from: `scalespace-explorer inspect {1}` looks at them, "
-            "`scalespace-explorer train {1} --out RUN` begins."
-        )
-        self.window.show_notice(text.format(Path(path).name, path))
 
     def _start_inference(self) -> None:
         if not self._started and not self._closed:

@@ -14,7 +14,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject, Signal
 
 from explorer.places import Places
-from explorer.shipped import PAINTING, shipped
+from explorer.shipped import PAINTING, SAMPLE_PATCHES, shipped
 from explorer.view_links import StillView, ViewError, is_link, scene_name
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
@@ -33,8 +33,11 @@ def is_data_folder(folder: Path) -> bool:
         return False
     names = [p for _, p in zip(range(_MAX_LOOK), folder.iterdir(), strict=False)]
     here = any(p.suffix.lower() in _PICTURES for p in names)
-    return here or any(
-        p.is_dir() and p.name.lstrip("-").isdigit() and any(p.glob("*.*")) for p in names
+    scenes = any((p / name).is_file() for p in names for name in _DATA_FILES)
+    return (
+        here
+        or scenes
+        or any(p.is_dir() and p.name.lstrip("-").isdigit() and any(p.glob("*.*")) for p in names)
     )
 
 
@@ -74,6 +77,13 @@ class Arrivals(QObject):
             thread.start()
         else:
             self.open_asked.emit(what)
+
+    def take_samples(self) -> None:
+        """The training pictures that ship have come."""
+        try:
+            self.take(str(shipped(SAMPLE_PATCHES)))
+        except FileNotFoundError as error:
+            self.notice.emit(str(error))
 
     def wait(self, timeout_s: float = 2.0) -> None:
         """Let what is being looked at end; before the window closes."""

@@ -102,7 +102,8 @@ class Bookmarks:
             OSError: They cannot be written; then nothing has changed.
         """
         if self.file is not None:
-            _write(self.file, items)
+            table = {"format": FORMAT, "bookmarks": [item.to_json() for item in items]}
+            write_json(self.file, table)
         self._items = items
 
 
@@ -125,9 +126,13 @@ def _read(file: Path) -> list[Bookmark]:
         raise ViewError(f"{file} holds no bookmarks ({error}); move it away.") from error
 
 
-def _write(file: Path, items: list[Bookmark]) -> None:
+def write_json(file: Path, table: Mapping[str, Any]) -> None:
+    """Write `table` whole, or not at all, into `file`, whose folder is made.
+
+    Raises:
+        OSError: It cannot be written; what was there is left.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
-    table = {"format": FORMAT, "bookmarks": [item.to_json() for item in items]}
     handle, temporary = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:

@@ -1,7 +1,9 @@
 """Camera paths: keyframes as JSON, the same for the app, the command line and the recorder.
 
 Between two keyframes the camera follows van Wijk and Nuij's path, which keeps the perceived speed
-constant: it backs away, travels, and comes closer again. Plain Python.
+constant: it backs away, travels, and comes closer again. At a keyframe it may rest, and after the
+last one it may fly back to the first, so that the flight can be repeated without a jump.
+Plain Python.
 """
 
 from __future__ import annotations
@@ -11,17 +13,23 @@ import math
 import os
 import tempfile
 from bisect import bisect_right
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from explorer.view_state import Camera
 
-FORMAT = 1
+FORMAT = 2
+"""2 knows rests and loops; a path without them is written as 1, which older builds read."""
+MIN_GAP_S = 0.1
+"""Shortest way between two keyframes that is made here, s; a file may hold shorter ones."""
 RHO = math.sqrt(2)
 _PURE_ZOOM_OFFSET = 1e-6
 _EASES = ("smooth", "linear")
+
+Ease = Literal["smooth", "linear"]
 
 
 class CameraPathError(ValueError):
@@ -35,8 +43,15 @@ class Keyframe:
     time_s: float
     """Seconds from the beginning of the path."""
     camera: Camera
-    ease: Literal["smooth", "linear"] = "smooth"
+    ease: Ease = "smooth"
     """How the way to this keyframe is timed: 'smooth' starts and ends at rest."""
+    hold_s: float = 0.0
+    """Seconds that the camera rests here before it goes on."""
+
+    @property
+    def leave_s(self) -> float:
+        """When the camera leaves, seconds from the beginning of the path."""
+        return self.time_s + self.hold_s
 
 
 @dataclass(frozen=True)
@@ -93,18 +108,29 @@ class CameraPath:
     """Keyframes in order of time, and the camera between them.
 
     Raises:
-        CameraPathError: There is no keyframe, a number is not finite, or times do not rise.
+        CameraPathError: There is no keyframe, a number is not finite, a rest or the way back is
+            shorter than nothing, or times do not rise.
     """
 
     keyframes: tuple[Keyframe, ...]
+    loop_s: float = 0.0
+    """Seconds of the way from the last keyframe back to the first, timed as that keyframe's `ease`
+    says; 0 ends the path at the last one."""
 
     def __post_init__(self) -> None:
         if not self.keyframes:
             raise CameraPathError("a camera path must hold at least one keyframe, got none.")
+        if not (math.isfinite(self.loop_s) and self.loop_s >= 0):
+            raise CameraPathError(f"loop must be 0 s or more, got {self.loop_s} s.")
         for index, key in enumerate(self.keyframes):
             c = key.camera
-            if not all(math.isfinite(v) for v in (key.time_s, c.cx, c.cy, c.log2_zoom)):
+            numbers = (key.time_s, key.hold_s, c.cx, c.cy, c.log2_zoom)
+            if not all(math.isfinite(v) for v in numbers):
                 raise CameraPathError(f"keyframe {index} must hold finite numbers, got {key}.")
+            if key.hold_s < 0:
+                raise CameraPathError(
+                    f"keyframe {index} must have a hold of 0 s or more, got {key.hold_s} s."
+                )
             if abs(c.log2_zoom) > 60:
                 raise CameraPathError(
                     f"keyframe {index} must have log2_zoom within -60 to 60, got {c.log2_zoom}."
@@ -114,48 +140,117 @@ class CameraPath:
                 f"keyframe 0 must not be before time 0, got {self.keyframes[0].time_s} s."
             )
         for index, (a, b) in enumerate(zip(self.keyframes, self.keyframes[1:], strict=False)):
-            if b.time_s <= a.time_s:
+            if b.time_s <= a.leave_s:
                 raise CameraPathError(
                     f"keyframe {index + 1} must be later than keyframe {index} "
-                    f"({a.time_s} s), got {b.time_s} s."
+                    f"({a.leave_s} s), got {b.time_s} s."
                 )
 
     @property
     def duration_s(self) -> float:
-        """Time of the last keyframe, s."""
-        return self.keyframes[-1].time_s
+        """From time 0 to the end: the last rest, or the way back to the first keyframe, s."""
+        return self.keyframes[-1].leave_s + self.loop_s
 
     @cached_property
-    def _segments(self) -> tuple[ZoomPan, ...]:
-        pairs = zip(self.keyframes, self.keyframes[1:], strict=False)
-        return tuple(ZoomPan(a.camera, b.camera) for a, b in pairs)
+    def ways(self) -> tuple[ZoomPan, ...]:
+        """The way from each keyframe to the next, and the way back where the path loops."""
+        cameras = [key.camera for key in self.keyframes]
+        if self.loop_s:
+            cameras.append(cameras[0])
+        return tuple(ZoomPan(a, b) for a, b in zip(cameras, cameras[1:], strict=False))
+
+    @cached_property
+    def _times(self) -> tuple[float, ...]:
+        return tuple(key.time_s for key in self.keyframes)
 
     def at(self, time_s: float) -> Camera:
-        """The camera at `time_s`; before the first keyframe and after the last it rests there."""
+        """The camera at `time_s`; before the path begins and after its end it rests."""
         keys = self.keyframes
-        if time_s <= keys[0].time_s:
-            return keys[0].camera
-        if time_s >= keys[-1].time_s:
-            return keys[-1].camera
-        index = bisect_right([k.time_s for k in keys], time_s) - 1
-        a, b = keys[index], keys[index + 1]
-        fraction = (time_s - a.time_s) / (b.time_s - a.time_s)
+        index = max(0, bisect_right(self._times, time_s) - 1)
+        a = keys[index]
+        if time_s <= a.leave_s or (a is keys[-1] and not self.loop_s):
+            return a.camera
+        b = keys[0] if a is keys[-1] else keys[index + 1]
+        arrival = self.duration_s if a is keys[-1] else b.time_s
+        fraction = min((time_s - a.leave_s) / (arrival - a.leave_s), 1.0)
         if b.ease == "smooth":
             fraction = fraction * fraction * (3 - 2 * fraction)
-        return self._segments[index].at(fraction)
+        return self.ways[index].at(fraction)
+
+    def frame_times(self, num_frames: int) -> list[float]:
+        """When the frames of a film of the whole path are, s.
+
+        The first shows the beginning and the last the end; where the path loops, the end is the
+        first frame of the next turn.
+        """
+        steps = num_frames if self.loop_s else max(1, num_frames - 1)
+        return [self.duration_s * number / steps for number in range(num_frames)]
 
     def to_json(self) -> str:
         """The path as it is written into a file."""
-        keys = [
+        is_plain = not self.loop_s and not any(k.hold_s for k in self.keyframes)
+        keys: list[dict[str, Any]] = [
             {
                 "time": k.time_s,
                 "center": [k.camera.cx, k.camera.cy],
                 "log2_zoom": k.camera.log2_zoom,
                 "ease": k.ease,
             }
+            | ({} if is_plain else {"hold": k.hold_s})
             for k in self.keyframes
         ]
-        return json.dumps({"format": FORMAT, "keyframes": keys}, indent=2, allow_nan=False) + "\n"
+        table: dict[str, Any] = {"format": 1 if is_plain else FORMAT, "keyframes": keys}
+        if self.loop_s:
+            table["loop"] = self.loop_s
+        return json.dumps(table, indent=2, allow_nan=False) + "\n"
+
+
+def even_speed(path: CameraPath) -> CameraPath:
+    """`path` with its keyframes retimed so that the perceived speed is the same on every way.
+
+    Rests and the whole duration stay, every `ease` becomes 'linear'. A way that lasts shorter than
+    `MIN_GAP_S` at that speed takes so long nevertheless, and the path is longer then.
+    Perceived speed is van Wijk's path length per second (see `ZoomPan.length`).
+    """
+    lengths = [way.length for way in path.ways]
+    total = sum(lengths)
+    if total <= 0:  # one keyframe, or the same place throughout
+        return replace(path, keyframes=tuple(replace(k, ease="linear") for k in path.keyframes))
+    first = path.keyframes[0]
+    travel_s = path.duration_s - first.time_s - sum(key.hold_s for key in path.keyframes)
+    gaps = [max(MIN_GAP_S, travel_s * length / total) for length in lengths]
+    keys = [replace(first, ease="linear")]
+    for key, gap in zip(path.keyframes[1:], gaps, strict=False):
+        keys.append(replace(key, time_s=keys[-1].leave_s + gap, ease="linear"))
+    return CameraPath(tuple(keys), gaps[-1] if path.loop_s else 0.0)
+
+
+def travel_s(start: Camera, end: Camera, *, speed: float = 1.3, min_s: float = 0.5) -> float:
+    """How long the way from `start` to `end` takes at `speed` (path length per second), s."""
+    return max(min_s, ZoomPan(start, end).length / speed)
+
+
+def tour(
+    cameras: Sequence[Camera],
+    *,
+    start: Camera | None = None,
+    speed: float = 1.0,
+    hold_s: float = 1.5,
+) -> CameraPath:
+    """One path through all of `cameras`, with a rest of `hold_s` at each.
+
+    It begins at `start`, without a rest, where that is given.
+
+    Raises:
+        CameraPathError: There is no camera.
+    """
+    keys = [] if start is None else [Keyframe(0.0, start)]
+    for camera in cameras:
+        time_s = 0.0
+        if keys:
+            time_s = keys[-1].leave_s + travel_s(keys[-1].camera, camera, speed=speed)
+        keys.append(Keyframe(time_s, camera, "smooth", hold_s))
+    return CameraPath(tuple(keys))
 
 
 def flight(
@@ -165,7 +260,7 @@ def flight(
     *,
     speed: float = 1.3,
     max_s: float = 4.0,
-    ease: Literal["smooth", "linear"] = "smooth",
+    ease: Ease = "smooth",
 ) -> CameraPath:
     """The path from `start` to `end`.
 
@@ -207,9 +302,12 @@ def parse_path(text: str, name: str = "the camera path") -> CameraPath:
         raise CameraPathError(
             f"{name} has format {version}, this build reads up to {FORMAT}; update the app."
         )
+    loop = table.get("loop", 0.0)
+    if isinstance(loop, bool) or not isinstance(loop, int | float):
+        raise CameraPathError(f"{name} must have a number of seconds as loop, got {loop!r}.")
     keys = tuple(_keyframe(k, i, name) for i, k in enumerate(table["keyframes"]))
     try:
-        return CameraPath(keys)
+        return CameraPath(keys, float(loop))
     except CameraPathError as error:
         raise CameraPathError(f"{name}: {error}") from error
 
@@ -219,7 +317,7 @@ def _keyframe(entry: Any, index: int, name: str) -> Keyframe:
     where = f"{name}: keyframe {index}"
     if not isinstance(entry, dict):
         raise CameraPathError(f"{where} must be an object, got {entry!r}.")
-    known = {"time", "center", "log2_zoom", "ease"}
+    known = {"time", "center", "log2_zoom", "ease", "hold"}
     for key in entry:
         if key not in known:
             raise CameraPathError(
@@ -228,17 +326,17 @@ def _keyframe(entry: Any, index: int, name: str) -> Keyframe:
     center = entry.get("center")
     if not isinstance(center, list) or len(center) != 2:
         raise CameraPathError(f"{where} must have a center [x, y] in field units, got {center!r}.")
-    numbers = [entry.get("time"), *center, entry.get("log2_zoom")]
+    numbers = [entry.get("time"), *center, entry.get("log2_zoom"), entry.get("hold", 0.0)]
     for value in numbers:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise CameraPathError(
-                f"{where} must have numbers as time, center and log2_zoom, got {value!r}."
+                f"{where} must have numbers as time, center, log2_zoom and hold, got {value!r}."
             )
     ease = entry.get("ease", "smooth")
     if ease not in _EASES:
         raise CameraPathError(f"{where} must have ease {' or '.join(_EASES)}, got {ease!r}.")
-    time_s, cx, cy, log2_zoom = (float(v) for v in numbers)
-    return Keyframe(time_s, Camera(cx, cy, log2_zoom), cast(Literal["smooth", "linear"], ease))
+    time_s, cx, cy, log2_zoom, hold_s = (float(v) for v in numbers)
+    return Keyframe(time_s, Camera(cx, cy, log2_zoom), cast(Ease, ease), hold_s)
 
 
 def load_path(file: str | os.PathLike[str]) -> CameraPath:

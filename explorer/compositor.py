@@ -89,15 +89,16 @@ class Compositor:
 
     # Content.
 
-    def clear_scene(self) -> None:
-        """Forget tiles, exact frames and preview."""
+    def clear_scene(self, keep_exact: bool = False) -> None:
+        """Forget tiles, preview and, unless they are to stay until the next, exact frames."""
         self._slots.clear()
         self._free = list(range(self.capacity - 1, -1, -1))
         self._born[:] = np.inf
-        for texture in (*self._spare, *(layer.texture for layer in self._exact)):
-            texture.release()
-        self._spare.clear()
-        self._exact.clear()
+        if not keep_exact:
+            for texture in (*self._spare, *(layer.texture for layer in self._exact)):
+                texture.release()
+            self._spare.clear()
+            self._exact.clear()
         if self._preview is not None:
             self._preview.release()
             self._preview = None

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-import mmap
 import os
 import sys
 import threading
@@ -22,12 +21,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from explorer.config import StreamingConfig
+from explorer.exact_frame import ExactJob, to_rgba
+from explorer.mailbox import Mailbox
 from explorer.messages import (
     ExactFrame,
     ExactView,
     Failure,
     Opened,
     OpenRequest,
+    PictureRequest,
     Progress,
     RenderRequest,
     Result,
@@ -36,12 +38,15 @@ from explorer.messages import (
     StillSaved,
     TileBatch,
 )
+from explorer.picture_jobs import PictureJobs
+from explorer.priority import lower_priority
 from explorer.stills import write_still
 from explorer.tile_grid import APRON_PX, TileKey
 from explorer.view_links import StillView, scene_name, view_from_json
 from model.scale import density, level_of_density
 
 if TYPE_CHECKING:
+    from explorer.training_messages import LiveSpace
     from model.space import ScaleSpace
 
 Opener = Callable[[str, str, str], "ScaleSpace"]
@@ -52,32 +57,7 @@ _CHUNK_SIDES_PX = (1040, 784, 528, 400, 272, 208, 144)
 _REMEMBERED_TILES = 1024
 _ROOT_PX = 1 << 17
 _MIN_BATCH = 2.0
-
-
-class Mailbox:
-    """Results for the window, and one flag that says that there are some. Any thread."""
-
-    def __init__(self, on_dirty: Callable[[], None]) -> None:
-        self._on_dirty = on_dirty
-        self._lock = threading.Lock()
-        self._results: list[Result] = []
-        self._dirty = False
-
-    def put(self, result: Result) -> None:
-        """Add a result; tells the window unless it was told already."""
-        with self._lock:
-            self._results.append(result)
-            tell = not self._dirty
-            self._dirty = True
-        if tell:
-            self._on_dirty()
-
-    def take(self) -> list[Result]:
-        """Everything that has come, in order."""
-        with self._lock:
-            results, self._results = self._results, []
-            self._dirty = False
-        return results
+_GIVE_BACK_S = 3.0
 
 
 class InferenceThread:
@@ -97,12 +77,15 @@ class InferenceThread:
             opener: Opens a path; None takes `model.open_scale_space`.
         """
         self.config = config or StreamingConfig()
-        self._mailbox = Mailbox(on_dirty)
+        self._mailbox: Mailbox[Result] = Mailbox(on_dirty)
         self._opener = opener or self._open_scale_space
+        self.live: Callable[[str], LiveSpace | None] = lambda _path: None
+        """The newest weights of a run in training, by its folder; asked before the opener."""
         self._wake = threading.Condition()
         self._request: RenderRequest | None = None
         self._open: OpenRequest | None = None
         self._stills: deque[StillRequest] = deque()
+        self._pictures = PictureJobs()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         # Owned by the thread from here on.
@@ -110,10 +93,11 @@ class InferenceThread:
         self._name = ""
         self._batch_number = 0
         self._done: dict[TileKey, int] = {}
-        self._exact: _ExactJob | None = None
+        self._exact: ExactJob | None = None
         self._exact_done: tuple[ExactView | None, int] = (None, 0)
         self._pixels_per_s = {True: self.config.initial_pixels_per_s, False: 0.0}
         self._batch = float(_MIN_BATCH)
+        self._gave_back_at = 0.0
         self._cores = 1
         self._pool: ThreadPoolExecutor | None = None
 
@@ -141,6 +125,15 @@ class InferenceThread:
             self._stills.append(request)
             self._wake.notify()
 
+    def ask_pictures(self, request: PictureRequest) -> None:
+        """Render small pictures when there is nothing else to do; replaces its owner's last ones.
+
+        An owner's request without pictures takes back what it asked for.
+        """
+        with self._wake:
+            self._pictures.ask(request)
+            self._wake.notify()
+
     def take_results(self) -> list[Result]:
         """Everything that has been rendered since the last call."""
         return self._mailbox.take()
@@ -162,10 +155,12 @@ class InferenceThread:
     # The thread itself.
 
     def _run(self) -> None:
-        _lower_priority(self.config.worker_niceness)
+        lower_priority(self.config.worker_niceness)
         while True:
             with self._wake:
                 while not (self._stopping or self._open or self._stills or self._has_work()):
+                    if self._may_draw_pictures():
+                        break
                     self._wake.wait()
                 if self._stopping:
                     break
@@ -177,8 +172,10 @@ class InferenceThread:
                 self._guard(lambda o=opening: self._do_open(o), title, False)
             elif still is not None:
                 self._guard(lambda s=still: self._do_still(s), "The still was not saved", False)
-            elif request is not None:
+            elif request is not None and self._has_work():
                 self._guard(lambda r=request: self._do_render(r), "Rendering stopped", True)
+            elif self._may_draw_pictures():
+                self._guard(self._do_picture, "A small picture was not rendered", False)
         if self._pool is not None:
             self._pool.shutdown()
         self._space = None
@@ -210,11 +207,15 @@ class InferenceThread:
     # Opening.
 
     def _do_open(self, request: OpenRequest) -> None:
-        self._mailbox.put(Progress(f"Opening {Path(request.path).name} ..."))
-        try:
-            space = self._opener(request.path, request.device, request.precision)
-        except _Cancelled:
-            return
+        live = self.live(request.path)
+        if live is None:
+            self._mailbox.put(Progress(f"Opening {Path(request.path).name} ..."))
+            try:
+                space = self._opener(request.path, request.device, request.precision)
+            except _Cancelled:
+                return
+        else:
+            space = live.space
         self._prepare_cores(space)
         root = _render_root(space)
         self._space, self._name = space, scene_name(request.path)
@@ -231,6 +232,8 @@ class InferenceThread:
             field_size=(float(width), float(height)),
             level_range=(float(low), float(high)),
             device=device,
+            has_latents=bool(getattr(space, "has_latents", False)),
+            step=None if live is None else live.step,
         )
         self._mailbox.put(Opened(info, root))
 
@@ -306,7 +309,7 @@ class InferenceThread:
         level = grid.level(keys[0].step)
         windows = [Window(grid.render_origin(k), level, side, side, request.seed) for k in keys]
         begin = time.perf_counter()
-        pixels = _to_rgba(space.render(windows))
+        pixels = to_rgba(space.render(windows))
         seconds = time.perf_counter() - begin
         measured = len(keys) * grid.tile_px**2 / max(seconds, 1e-6)
         self._adapt_batch(len(keys), seconds)
@@ -339,8 +342,9 @@ class InferenceThread:
     def _render_chunk(self, space: ScaleSpace, request: RenderRequest) -> None:
         """Render the next piece of the exact frame; deliver the frame when it is whole."""
         assert request.exact is not None
-        if self._exact is None or self._exact.view != request.exact:
-            self._exact = _ExactJob(
+        wanted = (request.exact, request.seed)
+        if self._exact is None or (self._exact.view, self._exact.seed) != wanted:
+            self._exact = ExactJob(
                 request.exact, space.patch_size, request.seed, self._chunk_side()
             )
         job = self._exact
@@ -368,6 +372,35 @@ class InferenceThread:
                     render_s=time.perf_counter() - job.begun_at,
                 )
             )
+            self._give_back_memory()
+
+    def _give_back_memory(self) -> None:
+        """After an exact frame, while somebody looks at it; not after every one."""
+        now = time.perf_counter()
+        if now - self._gave_back_at > _GIVE_BACK_S:
+            from model.allocator import give_back_memory
+
+            give_back_memory()
+            self._gave_back_at = time.perf_counter()
+
+    # Small pictures.
+
+    def _may_draw_pictures(self) -> bool:
+        """At rest, and somebody waits for a picture of this scene."""
+        request = self._request
+        at_rest = request is None or not request.moving
+        return at_rest and self._space is not None and self._pictures.has(self._space.identity)
+
+    def _do_picture(self) -> None:
+        """One piece of the next small picture; it is delivered when it is whole."""
+        space = self._space
+        if space is None:
+            return
+        with self._pictures.next(space.identity, space.patch_size, self._chunk_side()) as job:
+            if job is not None:
+                self._render_some(job, space)
+        for ready in self._pictures.take():
+            self._mailbox.put(ready)
 
     # Stills.
 
@@ -376,7 +409,7 @@ class InferenceThread:
         if space is None or request.scene != space.identity:
             raise RuntimeError("the scene of this still was closed; open it and save again.")
         self._mailbox.put(Progress(f"Rendering {Path(request.file).name} ..."))
-        job = _ExactJob(request.exact, space.patch_size, request.seed, self._chunk_side())
+        job = ExactJob(request.exact, space.patch_size, request.seed, self._chunk_side())
         while not job.is_whole and not self._stopping:
             self._render_some(job, space)
         if job.is_whole:
@@ -392,7 +425,7 @@ class InferenceThread:
         scene = {"seed": request.seed, "name": self._name, "identity": request.scene}
         return view_from_json({**place, **scene})
 
-    def _render_some(self, job: _ExactJob, space: ScaleSpace) -> int:
+    def _render_some(self, job: ExactJob, space: ScaleSpace) -> int:
         """Render one chunk on every core (on a GPU just one); returns the number of pixels.
 
         Chunks side by side, each on one torch thread, and not one chunk on all: changing torch's
@@ -420,58 +453,6 @@ class _Cancelled(Exception):
     """Opening was given up: the app closes, or something else is to be opened."""
 
 
-class _ExactJob:
-    """A frame that is rendered chunk by chunk, so that a new wish can interrupt it."""
-
-    def __init__(self, view: ExactView, patch_size: int, seed: int, side: int) -> None:
-        import numpy as np
-
-        from model.rendering import cut_into_tiles
-        from model.space import Window
-
-        width, height = view.size
-        self.view = view
-        self.begun_at = time.perf_counter()
-        # Memory of its own, which goes back to the system whole; in the heap, frames of ever new
-        # sizes would leave gaps between the maps of the network.
-        memory = mmap.mmap(-1, height * width * 4)
-        self.pixels = np.frombuffer(memory, np.uint8).reshape(height, width, 4)
-        window = Window(view.origin_xy, view.level, height, width, seed)
-        self._chunks = deque(cut_into_tiles(window, patch_size, side))
-
-    @property
-    def left(self) -> int:
-        """Chunks that nobody has taken yet."""
-        return len(self._chunks)
-
-    @property
-    def is_whole(self) -> bool:
-        """Nothing is missing."""
-        return not self._chunks
-
-    def render_next(self, space: ScaleSpace) -> int:
-        """Render one chunk; returns its number of pixels."""
-        chunk = self._chunks.popleft()
-        chunk.paste(_to_rgba(space.render([chunk.window]))[0], self.pixels)
-        return chunk.window.width * chunk.window.height
-
-
-def _to_rgba(img: Any) -> Any:
-    """Display bytes: float [N, 3, H, W] in [-1, 1] to read-only uint8 RGBA [N, H, W, 4]."""
-    import numpy as np
-    import torch
-
-    from model.space import to_uint8
-
-    with torch.inference_mode():
-        rgb = to_uint8(img).cpu().numpy()
-    rgba = np.empty((*rgb.shape[:3], 4), np.uint8)
-    rgba[..., :3] = rgb
-    rgba[..., 3] = 255
-    rgba.flags.writeable = False
-    return rgba
-
-
 def _render_root(space: ScaleSpace) -> Any:
     """The whole field at a low level, about `_ROOT_PX` pixels: uint8 [H, W, 4], RGBA."""
     from model.space import Window
@@ -487,15 +468,4 @@ def _render_root(space: ScaleSpace) -> Any:
             f"the lowest level of a scene must hold few pixels, got {size[0]} x {size[1]} at level "
             f"{level:g}; extend level_range downwards."
         )
-    return _to_rgba(space.render([Window((-width / 2, -height / 2), level, size[1], size[0])]))[0]
-
-
-def _lower_priority(niceness: int) -> None:
-    """Give way to the display: on Linux threads have a niceness of their own, and pools inherit."""
-    if niceness <= 0 or not sys.platform.startswith("linux"):
-        return
-    try:
-        own = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, own, os.getpriority(os.PRIO_PROCESS, own) + niceness)
-    except OSError as error:
-        log.debug("The inference thread keeps its priority (%s).", error)
+    return to_rgba(space.render([Window((-width / 2, -height / 2), level, size[1], size[0])]))[0]

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QStandardPaths, Qt, Signal
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QGuiApplication, QResizeEvent
@@ -35,6 +35,9 @@ from explorer.theme import apply_theme
 from explorer.view_state import Camera, fit_camera
 from explorer.viewport import Viewport
 
+if TYPE_CHECKING:
+    from explorer.panels.export_dialog import ExportDialog
+
 _OPEN_FILTER = (
     "Scale spaces and images (*.safetensors *.png *.jpg *.jpeg *.tif *.tiff *.webp);;All files (*)"
 )
@@ -49,6 +52,8 @@ class MainWindow(QMainWindow):
     """A path to open."""
     data_dropped = Signal(str)
     """A folder or an archive of training pictures has come."""
+    training_asked = Signal()
+    """Train on the image that is open."""
     closed = Signal()
     """The window is about to close."""
 
@@ -95,6 +100,7 @@ class MainWindow(QMainWindow):
         self.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.bookmarks_panel)
         self.bookmarks_panel.hide()
         self.settings_dialog: SettingsDialog | None = None
+        self.export_dialog: ExportDialog | None = None
 
     def _slots(self) -> dict[str, Callable[[], object]]:
         """What each action of the registry does."""
@@ -103,6 +109,7 @@ class MainWindow(QMainWindow):
             "open": self.ask_open,
             "open_folder": self.ask_open_folder,
             "save_still": self.ask_still,
+            "export": self.show_export,
             "copy_picture": places.copy_picture,
             "copy_view": places.copy_link,
             "copy_command": places.copy_options,
@@ -127,10 +134,12 @@ class MainWindow(QMainWindow):
             "add_bookmark": places.add_bookmark,
             "bookmarks": self._toggle_bookmarks,
             "play_path": self.ask_path,
+            "train_image": self.training_asked.emit,
             "palette": self.palette_sheet.open,
             "keys": self.keys_sheet.toggle,
             "copy_report": self.copy_report,
             "about": self.show_about,
+            "sample_patches": self.arrivals.take_samples,
             "escape": self._on_escape,
         }
 
@@ -291,6 +300,17 @@ class MainWindow(QMainWindow):
             StillRequest(scene.identity, exact, file, self.viewport.stream.seed, view)
         )
 
+    def show_export(self) -> None:
+        """What to export, how fine and where to; it runs beside the window."""
+        if self.export_dialog is None:
+            from explorer.panels.export_dialog import ExportDialog
+
+            self.export_dialog = ExportDialog(self.viewport, self)
+            self.export_dialog.notice.connect(self.show_notice)
+            self.closed.connect(self.export_dialog.end)
+        self.export_dialog.show()
+        self.export_dialog.raise_()
+
     def toggle_fall(self) -> None:
         """Fall from here to the finest level and back, or stop falling."""
         state = self.viewport.view_state
@@ -407,7 +427,10 @@ class MainWindow(QMainWindow):
             self.scale_bar.refresh()
 
     def _on_opened(self, info: SceneInfo) -> None:
-        self.setWindowTitle(f"{info.name} — ScaleSpace Explorer")
+        shown = info.name
+        if info.step is not None:
+            shown = self.tr("{0}, step {1}").format(info.name, f"{info.step:,}")
+        self.setWindowTitle(f"{shown} — ScaleSpace Explorer")
         self.actions_by_id.set_has_scene(True)
         self.store.add_recent(info.path)
         self.minimap.set_scene(info)

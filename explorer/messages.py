@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     Pixels = NDArray[np.uint8]
 
 
+MAX_PICTURE_PX = 4096
+"""Longest side of a picture for a panel, pixels."""
+
+
 @dataclass(frozen=True)
 class SceneInfo:
     """What the window must know of an opened scale space."""
@@ -31,6 +35,10 @@ class SceneInfo:
     """Octaves."""
     device: str
     """Where it renders: 'cpu', 'cuda'."""
+    has_latents: bool = False
+    """Whether a seed changes the picture."""
+    step: int | None = None
+    """Of training, where the scene is a run that is training; its weights become newer."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +93,45 @@ class StillRequest:
     seed: int = 0
     view: dict[str, Any] = field(default_factory=dict)
     """`center`, `level` and `size` of the view, which the still carries; empty: the still's own."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A window and a latent."""
+
+    view: ExactView
+    """Its pixels; at most `MAX_PICTURE_PX` a side."""
+    seed: int = 0
+    """Names the latent."""
+
+    def __post_init__(self) -> None:
+        if not all(1 <= side <= MAX_PICTURE_PX for side in self.view.size):
+            raise ValueError(
+                f"a picture must have 1 to {MAX_PICTURE_PX} pixels a side, got {self.view.size}."
+            )
+
+
+@dataclass(frozen=True)
+class PictureRequest:
+    """Small pictures for a panel, rendered when there is nothing else to do, in their order."""
+
+    owner: str
+    """Whose they are: the newest request of an owner replaces the one before."""
+    scene: str
+    """`SceneInfo.identity` that they are of."""
+    pictures: tuple[Picture, ...] = ()
+
+
+@dataclass(frozen=True)
+class PicturesReady:
+    """One or several pictures of a request."""
+
+    request: PictureRequest
+    """The very request that they answer: compare it with the one that was asked last."""
+    first: int
+    """Number of the first of them in `request.pictures`."""
+    pixels: tuple[Pixels, ...]
+    """Each uint8 [H, W, 4], RGBA; not writable."""
 
 
 @dataclass(frozen=True)
@@ -160,4 +207,4 @@ class Failure:
     """The scene cannot be rendered any more; nothing of it is asked for again."""
 
 
-Result = TileBatch | ExactFrame | Opened | Progress | StillSaved | Failure
+Result = TileBatch | ExactFrame | PicturesReady | Opened | Progress | StillSaved | Failure

@@ -35,6 +35,7 @@ _OPTIONS = re.compile(
     r"|--level\s+(?P<level2>\S+).*?--center\s+(?P<x2>\S+)\s+(?P<y2>\S+)",
     re.DOTALL,
 )
+_SEED = re.compile(r"--seed\s+(\d{1,18})\b")
 
 Place = StillView | CameraPath
 """Where text can lead: a view, or a flight."""
@@ -66,7 +67,8 @@ def _from_options(found: re.Match[str]) -> StillView:
         x, y, level = (float(value.strip("\"',")) for value in values)
     except ValueError as error:
         raise ViewError(f"a view must have numbers, got {' '.join(values)}.") from error
-    return StillView((x, y), level)
+    seed = _SEED.search(found.string)
+    return StillView((x, y), level, seed=int(seed[1]) if seed else 0)
 
 
 def _from_json(text: str) -> Place:
@@ -290,6 +292,8 @@ class Places(QObject):
         text = f"--center {x:.9f} {y:.9f} --level {view.level:.6f}"
         if view.size is not None:
             text += f" --size {view.size[0]} {view.size[1]}"
+        if view.seed:
+            text += f" --seed {view.seed}"
         QGuiApplication.clipboard().setText(text)
         self.notice.emit(self.tr("View copied, as `scalespace-explorer render` takes it."))
 

@@ -21,14 +21,18 @@ class ProgressLine:
         *,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
+        every: float | None = None,
     ) -> None:
+        """`every` asks for a line at each such fraction, on any stream, from the beginning."""
         self._label = label
         self._stream = sys.stderr if stream is None else stream
         self._clock = clock
-        self._live = self._stream.isatty()
+        self._every = every or _LOG_FRACTION
+        self._quiet_s = _QUIET_S if every is None else 0.0
+        self._live = every is None and self._stream.isatty()
         self._begin = clock()
         self._next_time = self._begin
-        self._next_fraction = _LOG_FRACTION
+        self._next_fraction = self._every
         self._drawn = False
 
     def __call__(self, fraction: float, note: str = "") -> None:
@@ -39,10 +43,10 @@ class ProgressLine:
                 return
             self._next_time = now + _PERIOD_S
         else:
-            if fraction < self._next_fraction - 1e-9 or now - self._begin < _QUIET_S:
+            if fraction < self._next_fraction - 1e-9 or now - self._begin < self._quiet_s:
                 return
             while self._next_fraction <= fraction + 1e-9:
-                self._next_fraction += _LOG_FRACTION
+                self._next_fraction += self._every
         text = f"{self._label}  {100 * fraction:3.0f} %"
         if note:
             text += f"  {note}"
@@ -58,7 +62,7 @@ class ProgressLine:
         if label != self._label:
             self.close()
             self._label, self._begin = label, self._clock()
-            self._next_time, self._next_fraction = self._begin, _LOG_FRACTION
+            self._next_time, self._next_fraction = self._begin, self._every
         self(fraction)
 
     def close(self) -> None:

@@ -101,6 +101,11 @@ class SettingsStore:
         """Where bookmarks are kept; None: nowhere."""
         return None if self.folder is None else self.folder / "bookmarks"
 
+    @property
+    def stars_folder(self) -> Path | None:
+        """Where starred seeds are kept; None: nowhere."""
+        return None if self.folder is None else self.folder / "stars"
+
     def load(self) -> Settings:
         """The settings; what the file does not hold, or holds wrongly, is as it is by default."""
         settings = Settings()

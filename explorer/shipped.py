@@ -1,4 +1,4 @@
-"""Where the files that ship with the app are: the painting, the icon."""
+"""Where the files that ship with the app are: the painting, the icon, the sample patches."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 
 PAINTING = Path("checkpoints", "starry-night.safetensors")
 ICON = Path("assets", "icon.svg")
+SAMPLE_PATCHES = Path("assets", "sample-patches", "dataset.json")
+"""Labels of the pictures beside it: a small training set."""
 _ROOTS = (
     Path(__file__).resolve().parent.parent,  # a clone, or an editable install
     Path(sys.prefix, "share", "scalespace-explorer"),  # an installed wheel

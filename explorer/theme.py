@@ -83,8 +83,9 @@ QPushButton, QToolButton {{ background: {s.raised}; color: {s.text}; border: 1px
 QToolButton {{ padding: 4px 10px; }}
 QPushButton:hover, QToolButton:hover {{ border-color: {s.accent}; }}
 QPushButton:focus, QToolButton:focus {{ border-color: {s.accent}; }}
+QToolButton:checked {{ color: {s.accent}; border-color: {s.accent}; }}
 QPushButton:disabled, QToolButton:disabled {{ color: {s.quiet}; border-color: {s.line}; }}
-QPushButton:default {{ color: {s.accent}; }}
+QPushButton:default:enabled {{ color: {s.accent}; }}
 QLabel, QCheckBox {{ color: {s.text}; }}
 QCheckBox::indicator:unchecked {{ border: 1px solid {s.quiet}; border-radius: 3px;
                                   background: {s.wall}; width: 12px; height: 12px; }}

@@ -29,6 +29,7 @@ from explorer.messages import (
     ExactView,
     Failure,
     Opened,
+    PicturesReady,
     RenderRequest,
     Result,
     SceneInfo,
@@ -37,7 +38,7 @@ from explorer.messages import (
 from explorer.meter import FrameMeter
 from explorer.tile_grid import APRON_PX, TileGrid, TileKey
 from explorer.tile_stream import TileStream, exact_view
-from explorer.view_state import Camera, View, fit_camera
+from explorer.view_state import Camera, View
 
 if TYPE_CHECKING:
     from explorer.messages import Pixels
@@ -63,6 +64,8 @@ class Viewport(InputSurface):
     """A `SceneInfo`: its pixels come now."""
     message_received = Signal(object)
     """A `Failure`, `Progress` or `StillSaved` from the inference thread."""
+    pictures_ready = Signal(object)
+    """A `PicturesReady`: small pictures that a panel asked `inference.ask_pictures` for."""
     gl_failed = Signal(str)
     """Drawing is not possible; the reason in one line."""
 
@@ -181,9 +184,22 @@ class Viewport(InputSurface):
         self.view_state.stop_flight()
         self.wake()
 
-    def go_home(self) -> None:
-        """Fly back to the whole picture."""
-        self.fly_to(fit_camera(self.view_state.field_size, self.view_state.size))
+    def set_seed(self, seed: int) -> None:
+        """Show the latent that `seed` names, from where one is; see `SceneInfo.has_latents`."""
+        if self.scene is None or self._grid is None or seed == self.stream.seed:
+            return
+        self.stream.set_scene(self.scene.identity, self._grid, seed)
+        self._forget_content()
+        self._opened_at = time.perf_counter()
+        self.wake()
+
+    def set_root(self, pixels: Pixels) -> None:
+        """Another picture of the whole field to lie below everything: uint8 [H, W, 4], RGBA."""
+        self._preview = pixels
+        if self._compositor is not None:
+            self.makeCurrent()
+            self._compositor.set_preview(pixels)
+        self.wake()
 
     def current_exact(self) -> ExactView | None:
         """The window of the present target view, for a still."""
@@ -343,13 +359,16 @@ class Viewport(InputSurface):
         elif isinstance(result, ExactFrame):
             self.stream.seen_batch = max(self.stream.seen_batch, result.number)
             # Stale where the view has moved on; the pixels would still be right, but never wanted.
-            if result.scene == self.stream.scene and result.view == self._exact_wanted:
+            stream, drawn = self.stream, (result.scene, result.seed)
+            if drawn == (stream.scene, stream.seed) and result.view == self._exact_wanted:
                 self._exact = result
                 self._exact_announced = False
                 if self._compositor is not None:
                     self._compositor.set_exact(result, now)
         elif isinstance(result, Opened):
             self._open_scene(result)
+        elif isinstance(result, PicturesReady):
+            self.pictures_ready.emit(result)
         else:
             if isinstance(result, Failure) and result.fatal_to_scene:
                 self._halted = True
@@ -358,22 +377,21 @@ class Viewport(InputSurface):
     def _open_scene(self, opened: Opened) -> None:
         """Stream another scene from now on; the view stays where the preview of it was shown."""
         info = opened.info
-        previewed = (
-            self.scene is None
-            and self._preview is not None
-            and self.view_state.field_size == info.field_size
-            and self.view_state.patch_size == info.patch_size
-        )
+        state = self.view_state
+        alike = (state.field_size, state.patch_size) == (info.field_size, info.patch_size)
+        previewed = alike and self.scene is None and self._preview is not None
+        # Newer weights of a run: the view stays, and its pixels until there are better ones.
+        newer = alike and self.scene is not None and info.step is not None
         self._grid = self._make_grid(info.patch_size, info.field_size, info.level_range)
         self._preview = opened.root
-        if not previewed:
+        if not previewed and not newer:
             self.view_state.set_scene(info.field_size, info.level_range[1], info.patch_size)
-        self._forget_content()
+        self._forget_content(keep_exact=newer)
         self._halted = False
         self.view_state.max_level = info.level_range[1]
         self.scene = info
         self._opened_at = time.perf_counter()
-        self.stream.set_scene(info.identity, self._grid)
+        self.stream.set_scene(info.identity, self._grid, self.stream.seed if newer else 0)
         self.scene_opened.emit(info)
 
     def _make_grid(
@@ -382,7 +400,7 @@ class Viewport(InputSurface):
         s = self.config.streaming
         return TileGrid(patch_size, field_size, level_range, s.tile_px, s.steps_per_octave)
 
-    def _forget_content(self) -> None:
+    def _forget_content(self, keep_exact: bool = False) -> None:
         self._exact = self._exact_wanted = None
         self._exact_announced = False
         self._fresh.clear()
@@ -392,7 +410,7 @@ class Viewport(InputSurface):
         compositor = self._compositor
         if compositor is not None:
             self.makeCurrent()
-            compositor.clear_scene()
+            compositor.clear_scene(keep_exact)
             if self._preview is not None:
                 compositor.set_preview(self._preview)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from collections.abc import Callable
 from functools import cache
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
@@ -37,3 +38,22 @@ def bound_memory() -> None:
         mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT_BLOCK)
         mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
         mallopt(_M_ARENA_MAX, _ARENAS)
+
+
+@cache
+def _trim() -> Callable[[int], int] | None:
+    """glibc's `malloc_trim`, where there is one."""
+    if not sys.platform.startswith("linux"):
+        return None
+    return getattr(ctypes.CDLL(None), "malloc_trim", None)
+
+
+def give_back_memory() -> None:
+    """Return to the system what is free between blocks in use; takes some milliseconds.
+
+    Views of ever new sizes leave gaps that the next ones do not fit into: without this a heap
+    creeps upwards for many minutes. The next maps pay for their pages anew, so call it at rest.
+    """
+    trim = _trim()
+    if trim is not None:
+        trim(0)

@@ -37,7 +37,8 @@ class Discriminator(nn.Module):
     """Logits of patches at known levels.
 
     Source: residual StyleGAN2 skeleton with the projection of Miyato and Koyama 2018. Differs from
-    Wolski et al. 2024, whose discriminator knows no scale, and has no minibatch statistics.
+    Wolski et al. 2024, whose discriminator knows no scale and whose minibatch statistics mix
+    scales: here they are of one level, and only where there are many scenes.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Discriminator(nn.Module):
             self.blocks = nn.ModuleList(
                 DownBlock(a, b, w_dim) for a, b in zip(widths, widths[1:], strict=False)
             )
-            self.last = nn.Conv2d(widths[-1], widths[-1], 3, padding=1)
+            self.last = nn.Conv2d(widths[-1] + bool(config.compared), widths[-1], 3, padding=1)
             self.dense = nn.Linear(widths[-1] * side * side, w_dim)
             self.logit = nn.Linear(w_dim, 1)
         self.to(memory_format=torch.channels_last)
@@ -71,7 +72,21 @@ class Discriminator(nn.Module):
         x = F.leaky_relu(self.stem(F.pixel_unshuffle(img, self.config.stem)), 0.2)
         for block in self.blocks:
             x = block(x, w)
+        if self.config.compared:
+            x = torch.cat([x, spread(x, self.config.compared)], dim=1)
         x = F.leaky_relu(self.last(x), 0.2)
         h = F.leaky_relu(self.dense(x.flatten(1)), 0.2)
         projected = (h * w).sum(1, keepdim=True) / math.sqrt(w.shape[1])
         return cast(torch.Tensor, self.logit(h) + projected)
+
+
+def spread(x: torch.Tensor, count: int) -> torch.Tensor:
+    """How much each `count` consecutive images of [N, C, H, W] differ, as a map [N, 1, H, W].
+
+    Source: Karras et al. 2018 (ProGAN), minibatch standard deviation. Fewer are compared where the
+    batch is smaller or cannot be shared evenly.
+    """
+    n = math.gcd(len(x), count)
+    groups = x.reshape(-1, n, *x.shape[1:])
+    deviation = (groups.var(1, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3))
+    return deviation.repeat_interleave(n)[:, None, None, None].expand(-1, 1, *x.shape[2:])

@@ -40,6 +40,11 @@ class GeneratorSpace:
     def device(self) -> torch.device:
         return self.generator.device
 
+    @property
+    def has_latents(self) -> bool:
+        """Whether a seed changes the picture."""
+        return self.generator.config.z_dim > 0
+
     @torch.inference_mode()
     def render(self, windows: Sequence[Window]) -> torch.Tensor:
         """See `model.space.ScaleSpace.render`; any level, also beyond `level_range`."""

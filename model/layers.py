@@ -113,6 +113,13 @@ class Mapping(nn.Module):
         self.z_dim, self.level_range = z_dim, level_range
         self.dense1 = nn.Linear(LEVEL_FEATURES + z_dim, w_dim)
         self.dense2 = nn.Linear(w_dim, w_dim)
+        if z_dim:
+            # A latent that hardly moves the image at first is never told from another: all would
+            # become one scene.
+            nn.init.kaiming_normal_(self.dense1.weight, a=0.2)
+            nn.init.kaiming_normal_(self.dense2.weight, a=0.2)
+            with torch.no_grad():
+                self.dense2.weight *= 3
 
     def forward(self, level: float, z: torch.Tensor | None) -> torch.Tensor:
         """Style [1 or N, w_dim] of one level (octaves) and a latent [N, z_dim] (None where 0)."""

@@ -14,6 +14,19 @@ logger = logging.getLogger(__name__)
 Render = Callable[[Sequence[Window]], torch.Tensor]
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that memory is full: the GPU's, or the machine's."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+
+
+def free_cached() -> None:
+    """Give back what torch keeps of the GPU's memory for later."""
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
 def render_in_halves(render: Render, windows: Sequence[Window]) -> torch.Tensor:
     """Render a batch, in halves of halves where it does not fit into the GPU's memory.
 
@@ -36,8 +49,7 @@ def render_in_halves(render: Render, windows: Sequence[Window]) -> torch.Tensor:
                 "the GPU's memory; close what else uses it, or use --device cpu."
             ) from error
     # Outside the handler: the traceback would keep the tensors of the failed attempt alive.
-    if torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
+    free_cached()
     half = (len(windows) + 1) // 2
     logger.warning(
         "The GPU's memory is full: rendering %d windows as %d and %d.",

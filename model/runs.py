@@ -6,7 +6,10 @@ the files of the last save.
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import json
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -27,11 +30,15 @@ from model.config import (
     from_dict,
     to_dict,
 )
-from model.generator_space import GeneratorSpace
+from model.distributed import Ranks
+from model.events import FOLDER as EVENTS
+from model.generator_space import GeneratorSpace, choose_dtype
+from model.out_of_memory import free_cached, is_out_of_memory
 from model.presets import Preset
 from model.space import Window, to_uint8
 from model.trainer import Diverged, Trainer, TrainingStatus
 from model.training_data import RunData
+from model.training_sets import MOSAIC, PLACES
 from model.warm_start import remember
 
 CONFIG, LOG, STATE, CHECKPOINT = (
@@ -101,6 +108,8 @@ class Run:
         source: What is learned.
         data: Description of it, for the folder and the checkpoint.
         resume: Go on from the folder's saved state.
+        device: Where it trains; None: the CPU.
+        ranks: The processes that train it together; only the first writes into the folder.
 
     Raises:
         ValueError: A new run was asked for and the folder holds one, or there is nothing to resume.
@@ -114,6 +123,7 @@ class Run:
         data: dict[str, Any],
         resume: bool = False,
         device: torch.device | None = None,
+        ranks: Ranks = Ranks(),  # noqa: B008 - frozen
     ) -> None:
         self.folder, self.preset, self.source, self.data = folder, preset, source, data
         if not resume and (folder / STATE).exists():
@@ -130,6 +140,7 @@ class Run:
             preset.train,
             source,
             device,
+            ranks=ranks,
         )
         if resume:
             load_state(folder / STATE, self.trainer)
@@ -137,22 +148,29 @@ class Run:
             if preset.generator.memory is not None and source.picture is not None:
                 remember(self.trainer.G, source.picture, preset.train.seed)
                 self.trainer.start_average()
-            save_config(folder, preset, data)
+            if ranks.is_first:
+                save_config(folder, preset, data)
+        for module in self.trainer.modules().values():
+            ranks.copy_first(module)
+        ranks.wait()  # nobody looks into the folder before all have
 
     def train(
         self,
         on_tick: Callable[[RunTick], None],
         should_stop: Callable[[], bool] = lambda: False,
+        on_step: Callable[[TrainingStatus, str], None] = lambda status, note: None,
     ) -> None:
-        """Step until the budget is used or `should_stop()`, then save.
+        """Step until the budget is used or `should_stop()`, then save. May be called again.
 
         Args:
-            on_tick: Called every `TICK_STEPS` steps, after the log was written.
-            should_stop: Asked between steps.
+            on_tick: Called every `TICK_STEPS` steps, after the log was written; in the first rank.
+            should_stop: Asked between steps; may wait.
+            on_step: Called after every step, with what the next tick will note.
 
         Raises:
             Diverged: Even after `RECOVERIES` returns to the last good state, which is still there.
             OSError: A file cannot be written; the last saved state is good.
+            MemoryError: Not even one window at a time fits into memory.
         """
         if not (self.folder / STATE).exists():
             self.save()  # what a run goes back to
@@ -160,24 +178,61 @@ class Run:
         statuses: list[TrainingStatus] = []
         recoveries = 0
         note = ""
-        while not self.trainer.finished and not should_stop():
+        ranks = self.trainer.ranks
+        while not self.trainer.finished and not ranks.any(should_stop()):
             try:
-                statuses.append(self.trainer.step())
+                status = self._step()
             except Diverged as error:
                 recoveries += 1
                 if recoveries > RECOVERIES:
                     raise
                 note, statuses = self._go_back(error), []
                 continue
+            if status is None:
+                note = self._halve_groups()
+                continue
+            statuses.append(status)
+            on_step(status, note)
             if len(statuses) == TICK_STEPS:
-                on_tick(self._log(statuses, note))
+                self._tick(on_tick, statuses, note)
                 statuses, note = [], ""
             if time.monotonic() - saved > self.preset.train.autosave_seconds:
                 self.save()
                 saved = time.monotonic()
         if statuses:
-            on_tick(self._log(statuses, note))
+            self._tick(on_tick, statuses, note)
         self.save()
+
+    def _step(self) -> TrainingStatus | None:
+        """One step; None where memory did not suffice for it."""
+        try:
+            return self.trainer.step()
+        except (RuntimeError, MemoryError) as error:
+            # The other ranks are in the middle of an exchange: none can take another way.
+            if self.trainer.ranks.count > 1 or not is_out_of_memory(error):
+                raise
+        return None
+
+    def _halve_groups(self) -> str:
+        """Half as many windows at a time in twice as many groups: the same batch; says so.
+
+        Raises:
+            MemoryError: It is one window at a time already.
+        """
+        trainer = self.trainer
+        size = trainer.train.group_size // 2
+        if size < 1:
+            raise MemoryError(
+                "not even one window at a time fits into memory; close what else uses it, or "
+                "start with a smaller preset."
+            )
+        for network in (trainer.G, trainer.D):
+            network.zero_grad(set_to_none=True)
+        free_cached()
+        trainer.train = replace(trainer.train, group_size=size, groups=2 * trainer.train.groups)
+        self.preset = replace(self.preset, train=trainer.train)
+        save_config(self.folder, self.preset, self.data)
+        return f"Memory is full: {size} windows at a time from here on, instead of {2 * size}."
 
     def _go_back(self, error: Diverged) -> str:
         """The last good state again, at half the rates, with other windows; says so."""
@@ -201,8 +256,16 @@ class Run:
             trainer.G_ema, header, f"{self.folder.name}@{trainer.step_count}", trainer.dtype
         )
 
+    def frozen_space(self) -> GeneratorSpace:
+        """A copy of the averaged weights as a scale space, which training leaves alone."""
+        space, device = self.space(), self.trainer.device
+        dtype = choose_dtype(device, "auto")
+        return GeneratorSpace(copy.deepcopy(space.generator), space.header, space.identity, dtype)
+
     def save(self) -> None:
-        """Resumable state, checkpoint of the averaged weights, sample strip."""
+        """Resumable state, checkpoint of the averaged weights, sample strip. By the first rank."""
+        if not self.trainer.ranks.is_first:
+            return
         trainer, space = self.trainer, self.space()
         save_state(self.folder / STATE, trainer)
         training = {
@@ -226,17 +289,23 @@ class Run:
         self._save_samples(space)
 
     def _save_samples(self, space: GeneratorSpace) -> None:
-        """One strip: generated windows by octave above; below the truth, or real patches."""
+        """One strip: generated windows by octave above; below the truth, or real patches.
+
+        Of many scenes, four are generated.
+        """
         low, high = self.preset.generator.level_range
         rng = np.random.default_rng(0)
-        rows: list[list[np.ndarray]] = [[], []]
+        seeds = range(4 if self.data.get("scenes", 1) > 1 else 1)
+        rows: list[list[np.ndarray]] = [[] for _ in (*seeds, "real")]
         for level in np.arange(low, high + 0.01):
             size, d = 2 * space.patch_size, space.patch_size * 2.0**level
             span = [max(s - size / d, 0.0) for s in space.field_size]
             x, y = (float(rng.uniform(-s / 2, s / 2)) - size / d / 2 for s in span)
             window = Window((x, y), float(level), size, size)
-            rows[0].append(to_uint8(space.render([window]))[0].cpu().numpy())
-            rows[1].append(self._real(window, rng))
+            for seed in seeds:
+                rendered = space.render([replace(window, seed=seed)])
+                rows[seed].append(to_uint8(rendered)[0].cpu().numpy())
+            rows[-1].append(self._real(window, rng))
         strip = np.concatenate([np.concatenate(r, axis=1) for r in rows], axis=0)
         path = self.folder / "samples" / f"step{self.trainer.step_count:07d}.jpg"
         part = path.with_suffix(".part")
@@ -251,6 +320,12 @@ class Run:
         assert reals is not None, "data without a picture has patches"
         a, b, c, d = to_uint8(reals.images).numpy()
         return np.concatenate([np.concatenate([a, b], 1), np.concatenate([c, d], 1)], 0)
+
+    def _tick(
+        self, on_tick: Callable[[RunTick], None], statuses: list[TrainingStatus], note: str
+    ) -> None:
+        if self.trainer.ranks.is_first:
+            on_tick(self._log(statuses, note))
 
     def _log(self, statuses: list[TrainingStatus], note: str) -> RunTick:
         names = sorted({name for s in statuses for name in s.losses})
@@ -326,6 +401,22 @@ def _write_text(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.part")
     temporary.write_text(text)
     temporary.replace(path)
+
+
+def remove_run(folder: Path) -> None:
+    """Remove what a run wrote, and the folder where nothing else is in it.
+
+    Raises:
+        OSError: A file cannot be removed.
+    """
+    names = (CONFIG, LOG, STATE, CHECKPOINT, PLACES, MOSAIC)
+    for file in [*(folder / name for name in names), *folder.glob(".*.part")]:
+        file.unlink(missing_ok=True)
+    for name in ("samples", EVENTS):
+        if (folder / name).is_dir():
+            shutil.rmtree(folder / name)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def with_budget(preset: Preset, minutes: float | None, kimg: float | None) -> Preset:

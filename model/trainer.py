@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,9 +13,11 @@ import torch
 from torch import nn
 
 from model.allocator import bound_memory
+from model.augment import Augmentation, draw_augmentation
 from model.config import DiscriminatorConfig, GeneratorConfig, LossConfig, TrainConfig
 from model.consistency import coarser_windows, draw_octaves, scale_consistency
 from model.discriminator import Discriminator
+from model.distributed import Ranks
 from model.ema import update_ema
 from model.generator import Generator
 from model.losses import (
@@ -73,6 +76,12 @@ class Trainer:
         loss: Weights and levels of the loss terms.
         train: Rates, batch and budget.
         data: What is learned; which loss terms speak follows from what it knows.
+        device: Where it runs; None: the CPU.
+        dtype: Of the generator's convolutions.
+        ranks: The processes that share every group.
+
+    Raises:
+        ValueError: The processes cannot share a group evenly.
     """
 
     def __init__(
@@ -84,8 +93,11 @@ class Trainer:
         data: TrainingData,
         device: torch.device | None = None,
         dtype: torch.dtype = torch.bfloat16,
+        ranks: Ranks = Ranks(),  # noqa: B008 - frozen
     ) -> None:
         bound_memory()
+        self.ranks = ranks
+        ranks.part(train.group_size)
         self.device = device or torch.device("cpu")
         self.generator_config, self.loss, self.train, self.data = generator, loss, train, data
         self.dtype = dtype
@@ -100,6 +112,9 @@ class Trainer:
         self.adversarial_rms = self.gradient_mean = 0.0
         self.rate_factor = 1.0
         """On all learning rates; a run lowers it when it had to go back."""
+        self.breathe: Callable[[], float] = lambda: 0.0
+        """Called before every group: may wait, for whoever needs the cores more. Returns the
+        seconds that it waited, which do not count as training."""
         self._make_optimizers()
 
     def _make_optimizers(self) -> None:
@@ -140,13 +155,15 @@ class Trainer:
         sums: dict[str, list[float]] = {}
         self.opt_G.zero_grad(set_to_none=True)
         for _ in range(self.train.groups):
+            began += self.breathe()
             level = draw_level(self._shares(adversarial), self.rng)
             for name, value in self._group(level, adversarial).items():
                 sums.setdefault(name, []).append(value)
-        losses = {name: float(np.mean(values)) for name, values in sums.items()}
+        losses = self.ranks.average({n: float(np.mean(values)) for n, values in sums.items()})
         bad = [name for name, value in losses.items() if not math.isfinite(value)]
         if bad:
             raise Diverged(f"{', '.join(bad)} is not finite at step {self.step_count}.")
+        self.ranks.average_gradients(self.G.parameters())
         losses["gradient"] = self._checked_gradient()
         for optimizer in self._generator_optimizers():
             optimizer.step()
@@ -156,7 +173,8 @@ class Trainer:
         update_ema(self.G_ema, self.G, count, halflife)
         self.step_count += 1
         self.cur_nimg += count
-        seconds = time.perf_counter() - began
+        # The schedules run over this: all ranks must agree on it.
+        seconds = self.ranks.average({"seconds": time.perf_counter() - began})["seconds"]
         self.elapsed += seconds
         return TrainingStatus(
             self.step_count, self.cur_nimg, self.fraction, adversarial, losses, seconds
@@ -224,7 +242,7 @@ class Trainer:
         t, config = self.train, self.generator_config
         windows = draw_windows(
             level, t.group_size, config.patch_size, config.field_size, self.G.alignment, self.rng
-        )
+        )[self._mine]
         z = self._latents()
         gen_img = self.G(windows, z, self.dtype)
         grad_img = torch.zeros_like(gen_img)
@@ -237,12 +255,15 @@ class Trainer:
                 windows, gen_img, level
             )
         if adversarial and speaks > 0:
-            reals = self.data.reals(level, len(windows), self.rng) or reals
+            reals = self._reals(level) or reals
             assert reals is not None, "data without places has real patches"
-            reals = Reals(reals.images.to(self.device), reals.levels.to(self.device))
             levels = torch.full((len(windows),), level, device=self.device)
-            losses |= self._discriminator_step(reals, gen_img.detach(), levels)
-            grad_adv, losses["adversarial"] = self._adversarial_gradient(reals, gen_img, levels)
+            augment = self._augmentation()
+            reals = Reals(augment(reals.images), reals.levels)
+            losses |= self._discriminator_step(reals, augment(gen_img.detach()), levels)
+            grad_adv, losses["adversarial"] = self._adversarial_gradient(
+                reals, gen_img, levels, augment
+            )
             weight = self.loss.adversarial_weight if self.data.is_registered else 1.0
             grad_img = grad_img + weight * speaks * grad_adv
         if not self.data.is_registered:
@@ -262,7 +283,7 @@ class Trainer:
         leaf = gen_img.detach().requires_grad_(True)
         loss = reconstruction(leaf, images, level, self.loss, known)
         (grad,) = torch.autograd.grad(loss, leaf)
-        reals = Reals(images, torch.full((len(windows),), level))
+        reals = Reals(images, torch.full((len(windows),), level, device=self.device))
         return grad * leaf.numel(), float(loss.detach()), reals
 
     def _consistency(
@@ -303,7 +324,20 @@ class Trainer:
         if not dim:
             return None
         z = self.rng.standard_normal((self.train.group_size, dim)).astype(np.float32)
-        return torch.from_numpy(z).to(self.device)
+        return torch.from_numpy(z[self._mine]).to(self.device)
+
+    def _reals(self, level: float) -> Reals | None:
+        """Patches of about `level`, where the data has any of its own."""
+        reals = self.data.reals(level, self.train.group_size, self.rng)
+        if reals is None:
+            return None
+        images, levels = reals.images[self._mine], reals.levels[self._mine]
+        return Reals(images.to(self.device), levels.to(self.device))
+
+    def _augmentation(self) -> Augmentation:
+        """What the discriminator sees of one group, the real and the generated alike."""
+        t, size = self.train, self.generator_config.patch_size
+        return draw_augmentation(t.augment, t.group_size, size, self.rng).part(self._mine)
 
     def _discriminator_step(
         self, reals: Reals, gen_img: torch.Tensor, levels: torch.Tensor
@@ -322,14 +356,17 @@ class Trainer:
             loss_D = loss_D + interval / 2 * (self.loss.r1_gamma * r1 + self.loss.r2_gamma * r2)
             losses |= {"r1": float(r1.detach()), "r2": float(r2.detach())}
         loss_D.backward()
+        self.ranks.average_gradients(self.D.parameters())
         self.opt_D.step()
         self.d_steps += 1
         return losses
 
     def _adversarial_gradient(
-        self, reals: Reals, gen_img: torch.Tensor, levels: torch.Tensor
+        self, reals: Reals, gen_img: torch.Tensor, levels: torch.Tensor, augment: Augmentation
     ) -> tuple[torch.Tensor, float]:
         """Gradient of the adversarial loss at the generator's output, of unit mean power.
+
+        `reals` are augmented already; `gen_img` is not.
 
         Normalised by its running RMS, so that its weight against the reconstruction means the same
         all through training. Source: ByteDance's adversarial flow models (2025), section on
@@ -338,13 +375,25 @@ class Trainer:
         leaf = gen_img.detach().requires_grad_(True)
         with torch.no_grad():
             real_logits = self.D(reals.images, reals.levels)
-        loss = generator_loss(real_logits, self.D(leaf, levels), self.loss.adversarial)
+        loss = generator_loss(real_logits, self.D(augment(leaf), levels), self.loss.adversarial)
         (grad,) = torch.autograd.grad(loss, leaf)
-        rms = float(grad.square().mean().sqrt())
+        grad = grad / self.ranks.count  # as if of a mean over all ranks
+        rms = self._mean_rms(float(grad.square().mean().sqrt()))
         self.adversarial_rms = (
             rms if self.adversarial_rms == 0 else (0.98 * self.adversarial_rms + 0.02 * rms)
         )
         return grad / max(self.adversarial_rms, 1e-12), float(loss.detach())
+
+    def _mean_rms(self, rms: float) -> float:
+        """The root of the mean square over all ranks."""
+        if self.ranks.count == 1:
+            return rms
+        return math.sqrt(self.ranks.average({"square": rms**2})["square"])
+
+    @property
+    def _mine(self) -> slice:
+        """This process's share of a group."""
+        return self.ranks.part(self.train.group_size)
 
     @property
     def images_per_step(self) -> int:

@@ -9,15 +9,22 @@ from pathlib import Path
 
 import numpy as np
 
-from model.data.patches import PatchCollection
+from model.data.patches import PatchCollection, UnfitError
 from model.placement.collection import place_collection
 from model.placement.mosaic import compose, detail_map
 from model.pyramid import ImagePyramid
+from model.scenes import ScenesData
 from model.training_data import PatchData, PlacedData
 
 PLACES, MOSAIC = "places.csv", "mosaic.tif"
 Report = Callable[[str, float], None]
 """Called with what is being done and its share; whatever it raises cancels."""
+Tell = Callable[[str], None]
+"""Called with one line that a person should read."""
+
+
+def _nobody(line: str) -> None:
+    """For callers to whom nothing is told."""
 
 
 @dataclass(frozen=True)
@@ -30,16 +37,21 @@ class PatchSet:
     """Octaves; NaN: unknown. float64 [N]."""
     center_xy: np.ndarray
     """Field units; NaN: unknown. float64 [N, 2]."""
+    scenes: tuple[str, ...] = ()
+    """Name of each one's scene; '' where there is one. [N]."""
 
 
-def load_patches(collection: PatchCollection, patch_size: int, report: Report) -> PatchSet:
-    """Decode a whole data set; files that give no patch of the size are left out.
+def load_patches(
+    collection: PatchCollection, patch_size: int, report: Report, tell: Tell = _nobody
+) -> PatchSet:
+    """Decode a whole data set; files that give no patch of the size are left out, and told of.
 
     Raises:
         ValueError: None is left.
     """
     found: list[np.ndarray] = []
     kept: list[int] = []
+    left_out: dict[str, list[ValueError]] = {}
     for begin in range(0, len(collection), 512):
         indices = range(begin, min(begin + 512, len(collection)))
         try:
@@ -50,36 +62,49 @@ def load_patches(collection: PatchCollection, patch_size: int, report: Report) -
                 try:
                     found.append(collection.images([index], patch_size, threads=1))
                     kept.append(index)
-                except ValueError:
-                    continue
+                except ValueError as error:
+                    unfit = isinstance(error, UnfitError)
+                    kind = "not square or too small" if unfit else "not readable"
+                    left_out.setdefault(kind, []).append(error)
         report("reading patches", indices[-1] / len(collection))
     if not kept:
         raise ValueError(
             f"{collection.path} holds no image of {patch_size} x {patch_size} pixels or more that "
             "can be read; `scalespace-explorer inspect` says what is wrong with each."
         )
+    for kind, errors in left_out.items():
+        tell(f"{len(errors)} of {len(collection)} images left out, {kind}: {errors[0]}")
     patches = [collection.patches[index] for index in kept]
     nan = float("nan")
     return PatchSet(
         np.concatenate(found),
         np.array([nan if p.level is None else p.level for p in patches], np.float64),
         np.array([p.center_xy or (nan, nan) for p in patches], np.float64).reshape(-1, 2),
+        tuple(p.scene for p in patches),
     )
 
 
-def unplaced_data(collection: PatchCollection, patch_size: int, report: Report) -> PatchData:
-    """Patches as they are, for the paper's own way: no places.
+def unplaced_data(
+    collection: PatchCollection, patch_size: int, report: Report, tell: Tell = _nobody
+) -> PatchData | ScenesData:
+    """Patches as they are, for the paper's own way: no places. Of one scene, or of many.
 
     Raises:
         ValueError: No patch has a level.
     """
-    patches = load_patches(collection, patch_size, report)
+    patches = load_patches(collection, patch_size, report, tell)
     known = ~np.isnan(patches.levels)
     if not known.any():
         raise ValueError(
             f"no image of {collection.path} has a level; label them, or place them first."
         )
-    return PatchData(patches.images[known], patches.levels[known])
+    if not known.all():
+        tell(f"{int((~known).sum())} of {len(known)} images left out: they have no level.")
+    images, levels = patches.images[known], patches.levels[known]
+    scenes = [scene for scene, has_level in zip(patches.scenes, known) if has_level]
+    if len(set(scenes)) > 1:
+        return ScenesData(images, levels, scenes)
+    return PatchData(images, levels)
 
 
 def placed_data(
@@ -89,6 +114,7 @@ def placed_data(
     cache: Path | None,
     report: Report,
     reuse: bool = False,
+    tell: Tell = _nobody,
 ) -> PlacedData:
     """Place the patches and compose them; the table and the picture stay in `folder`.
 
@@ -102,6 +128,7 @@ def placed_data(
         cache: For the pyramid of the composed picture; None takes the user's.
         report: See `Report`.
         reuse: Take the table and the picture that are in `folder`: a run on the same data goes on.
+        tell: See `Tell`.
 
     Raises:
         ValueError: Nothing finds a place.
@@ -122,7 +149,7 @@ def placed_data(
                     collection, table, resume=True, progress=lambda f: report("placing patches", f)
                 )
             collection = collection.with_labels(table)
-        patches = load_patches(collection, patch_size, report)
+        patches = load_patches(collection, patch_size, report, tell)
     placed = ~np.isnan(patches.center_xy[:, 0]) & ~np.isnan(patches.levels)
     if not placed.any():
         raise ValueError(

@@ -30,10 +30,17 @@ LIGHT_MODEL = {
     "model.data",
     "model.data.report",
     "model.data.report_text",
+    "model.training_setup",
 }
 """Modules of `model` without torch, which anything in the explorer may import."""
 
-HEAVY_EXPLORER = {"explorer.inference_thread", "explorer.training_runner"}
+HEAVY_EXPLORER = {
+    "explorer.inference_thread",
+    "explorer.exact_frame",
+    "explorer.truth",
+    "explorer.training_thread",
+    "explorer.doctor_thread",
+}
 """With the commands and the offline renderer, the modules of `explorer` that may import torch."""
 
 PURE = (
@@ -46,12 +53,20 @@ PURE = (
     "explorer.camera",
     "explorer.view_state",
     "explorer.camera_path",
+    "explorer.director",
     "explorer.tile_grid",
+    "explorer.tile_cache",
     "explorer.tile_stream",
     "explorer.view_links",
     "explorer.history",
     "explorer.bookmarks",
     "explorer.messages",
+    "explorer.truth_messages",
+    "explorer.truth_paths",
+    "explorer.octave_views",
+    "explorer.mailbox",
+    "explorer.side_thread",
+    "explorer.priority",
     "explorer.meter",
 )
 FRAMEWORKS = {"torch", "PySide6", "shiboken6", "moderngl", "numpy", "PIL", "av", "pyvips", "cupy"}
@@ -125,7 +140,7 @@ def test_only_the_workers_of_the_explorer_import_torch_or_heavy_model() -> None:
     for name, path in sources().items():
         if not name.startswith("explorer") or name in HEAVY_EXPLORER:
             continue
-        found = imports(path, everywhere=not name.startswith("explorer.commands"))
+        found = imports(path, everywhere=not name.startswith(("explorer.commands", "explorer.api")))
         heavy = {n for n in found if n.startswith("model.") and n in sources()} - LIGHT_MODEL
         assert "torch" not in heads(found) and not heavy, f"{name}: torch, {sorted(heavy)}"
 

@@ -1,27 +1,23 @@
 """`scalespace-explorer export`: the field or a box of it as a file of any size.
 
-`prepare` and `estimate` and `model.export.export` are what the window calls too.
+The window's export dialog runs it as a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from explorer.api import EXPORT_FORMATS, work_folder
 from explorer.cli import UsageError, add_device, finite_float, positive_int
 from explorer.commands._offline import check_output, opened
-from explorer.export_page import deepzoom_page
 from explorer.progress import ProgressLine, minutes
-from explorer.view_links import StillView, scene_name
 
 if TYPE_CHECKING:
-    from model.export import ExportPlan, Preflight
-    from model.space import ScaleSpace
+    from model.export import Preflight
 
-EXPORT_FORMATS = (".tif", ".tiff", ".dzi", ".png", ".jpg", ".jpeg")
 _ASK_S = 60.0
 _ASK_BYTES = 2_000_000_000
 
@@ -81,6 +77,14 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--yes", action="store_true", help="do not ask before a long or large export"
     )
+    parser.add_argument(
+        "--estimate", action="store_true", help="say what it would cost, and export nothing"
+    )
+    parser.add_argument(
+        "--percent",
+        action="store_true",
+        help="a line for each per cent, for programs that read it",
+    )
     add_device(parser)
     parser.set_defaults(run=run)
 
@@ -94,126 +98,71 @@ def run(args: argparse.Namespace) -> int:
     """Say what it will cost, render, write, and print where the file is."""
     out = Path(args.out)
     check_output(out, EXPORT_FORMATS)
-    from model.export import check_target, export
+    lines: dict[str, ProgressLine] = {}
+    costs: list[Preflight] = []
 
-    with opened(Path(args.scene), args.device, args.precision) as space:
-        plan = prepare(
-            space,
-            out,
-            args.level,
-            name=scene_name(args.scene),
-            box=args.box,
-            seed=args.seed,
-            quality=args.quality,
-            tile_px=args.tile,
-        )
+    def progress(step: str, fraction: float) -> None:
+        if step not in lines:  # its time begins here
+            for line in lines.values():
+                line.close()
+            every = 0.01 if args.percent else None
+            lines[step] = ProgressLine(f"{step} {out.name}", every=every)
+        lines[step](fraction)
+
+    def agree(cost: Preflight) -> bool:
+        costs.append(cost)
+        _note_level(args.level, scene.info.level_range)
+        if args.estimate:
+            print(describe(cost))
+            return False
+        print(describe(cost), file=sys.stderr)
+        if args.yes or _agreed(cost):
+            return True
+        print("nothing was exported.", file=sys.stderr)
+        return False
+
+    with opened(Path(args.scene), args.device, args.precision) as scene:
         try:
-            work = check_target(plan, args.resume)
+            made = scene.export(
+                out,
+                args.level,
+                args.box,
+                seed=args.seed,
+                quality=args.quality,
+                tile_px=args.tile,
+                resume=args.resume,
+                agree=agree,
+                progress=progress,
+            )
         except FileExistsError as error:
             raise UsageError(error.strerror) from error
-        low, high = space.level_range
-        if not low <= args.level <= high:
-            print(
-                f"note: level {args.level:g} lies outside those that the scene was made for, "
-                f"{low:g} to {high:g}.",
-                file=sys.stderr,
-            )
-        cost = estimate(space, plan, args.resume)
-        print(describe(cost), file=sys.stderr)
-        cost.check(plan)
-        if not args.yes and not _agreed(cost):
-            print("nothing was exported.", file=sys.stderr)
-            return 0
-        rendering = ProgressLine(f"rendering {out.name}")
-        writing: list[ProgressLine] = []
-
-        def on_write(fraction: float) -> None:
-            if not writing:  # its time begins here
-                rendering.close()
-                writing.append(ProgressLine(f"writing {out.name}"))
-            writing[0](fraction)
-
-        try:
-            export(space, plan, resume=args.resume, on_render=rendering, on_write=on_write)
         except KeyboardInterrupt:
-            if work.exists:
+            if work_folder(out).exists():
                 print(
-                    f"\nwhat was rendered is kept in {work.folder}: go on with --resume, or delete "
-                    "it.",
+                    f"\nwhat was rendered is kept in {work_folder(out)}: go on with --resume, or "
+                    "delete it.",
                     file=sys.stderr,
                     end="",
                 )
             raise
         finally:
-            for line in (rendering, *writing):
+            for line in lines.values():
                 line.close()
-    width, height = plan.size
-    print(f"{', '.join(str(p) for p in reversed(plan.outputs()))}: {width} x {height} pixels")
+    if made:
+        width, height = costs[0].size
+        print(f"{', '.join(map(str, made))}: {width} x {height} pixels")
     return 0
 
 
-def prepare(
-    space: ScaleSpace,
-    out: Path,
-    level: float,
-    *,
-    name: str = "",
-    box: tuple[float, float, float, float] | list[float] | None = None,
-    seed: int = 0,
-    quality: int | str | None = None,
-    tile_px: int = 256,
-) -> ExportPlan:
-    """The plan of an export that carries its view, and its page where it is a DeepZoom.
-
-    Args:
-        space: What is exported.
-        out: The file; its ending, one of `EXPORT_FORMATS`, names its kind.
-        level: Level of the file's own pixels, octaves.
-        name: The scene's, as `scene_name` has it.
-        box: Left, top, right, bottom, field units; None takes the whole field.
-        seed: Names the latent.
-        quality: JPEG quality, 'lossless', or None for what the kind of file usually has.
-        tile_px: Side of the tiles in the file, pixels.
-
-    Raises:
-        ValueError: It cannot be; the message says what to do.
-    """
-    from explorer.view_metadata import view_text, xmp_packet
-    from model.export import plan_export
-    from model.export.plan import DEEPZOOM_OVERLAP
-
-    corners = None if box is None else (box[0], box[1], box[2], box[3])
-    plan = plan_export(space, out, level, box=corners, seed=seed, quality=quality, tile_px=tile_px)
-    view = StillView(plan.center_xy, level, plan.size, seed, name, space.identity)
-    plan = replace(plan, view_json=view_text(view), xmp=xmp_packet(view))
-    if plan.kind != "dzi":
-        return plan
-    x, y = plan.center_xy
-    page = deepzoom_page(
-        title=name or out.stem,
-        caption=f"{name or out.stem}, level {level:g}, {plan.size[0]} x {plan.size[1]} pixels"
-        + ("" if box is None else f" around {x:.4g}, {y:.4g}"),
-        folder=f"{out.stem}_files",
-        size=plan.size,
-        tile_size=tile_px - 2 * DEEPZOOM_OVERLAP,
-        overlap=DEEPZOOM_OVERLAP,
-        suffix="png" if plan.quality is None else "jpg",
-    )
-    return replace(plan, page=page)
-
-
-def estimate(space: ScaleSpace, plan: ExportPlan, resume: bool = False) -> Preflight:
-    """What is left to do and what it costs, from a trial of about two seconds.
-
-    Raises:
-        ValueError: `resume`, and the work folder is of another export.
-    """
-    from model.export import WorkFolder, measure
-
-    work = WorkFolder(plan)
-    if resume and work.exists:
-        work.resume()
-    return measure(space, work)
+def _note_level(level: float, level_range: tuple[float, float]) -> None:
+    """Say so where nobody has trained what is asked for."""
+    low, high = level_range
+    if not low <= level <= high:
+        print(
+            f"note: level {level:g} lies outside those that the scene was made for, {low:g} to "
+            f"{high:g}.",
+            file=sys.stderr,
+        )
 
 
 def describe(cost: Preflight) -> str:

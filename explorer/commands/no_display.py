@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from explorer.camera_path import CameraPath, flight
 from explorer.commands._offline import opened
 from explorer.commands.record import record
-from explorer.view_links import scene_name
 from explorer.view_state import Camera, View
 
 if TYPE_CHECKING:
@@ -36,17 +35,10 @@ def record_flight(path: Path, device: str, reason: str) -> int:
         "instead.",
         file=sys.stderr,
     )
-    with opened(path, device) as space:
-        size = flight_size(space.field_size)
-        record(
-            space,
-            descent(space, size),
-            out,
-            size=size,
-            fps=FLIGHT_FPS,
-            seconds=FLIGHT_SECONDS,
-            name=scene_name(path),
-        )
+    with opened(path, device) as scene:
+        size = flight_size(scene.info.field_size)
+        flown = descent(scene.space, size)
+        record(scene, flown, out, size=size, fps=FLIGHT_FPS, seconds=FLIGHT_SECONDS)
     return 0
 
 

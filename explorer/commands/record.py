@@ -1,29 +1,24 @@
-"""`scalespace-explorer record`: a film of a flight, every frame rendered for its own camera."""
+"""`scalespace-explorer record`: a film of a flight, every frame rendered for its own camera.
+
+As MP4, WebM or a folder of PNG frames; or the whole zoom as one tall picture.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from explorer.camera_path import CameraPath, flight, load_path
+from explorer.api import CameraPath, Scene, check_film, flight, load_path
 from explorer.cli import UsageError, add_device, finite_float, positive_float, positive_int
 from explorer.commands._offline import check_output, opened
+from explorer.filming import film_frames, is_folder
 from explorer.progress import ProgressLine, minutes
-from explorer.view_links import StillView, scene_name
-from explorer.view_metadata import film_fields
-from explorer.view_state import Camera, View
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from model.space import ScaleSpace
 
 _DEFAULT_SECONDS = 10.0
-_MAX_FRAMES = 1_000_000
 
 
 def add_parser(subparsers: Any) -> None:
@@ -31,7 +26,8 @@ def add_parser(subparsers: Any) -> None:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "record",
         help="a film of a flight",
-        description="Record a flight as an H.264 film; every frame is rendered for its own camera.",
+        description="Record a flight as a film; every frame is rendered for its own camera. "
+        "Killed, it leaves a part that plays, and goes on with --resume.",
     )
     view: dict[str, Any] = {"nargs": 3, "type": finite_float, "metavar": ("X", "Y", "L")}
     parser.add_argument("scene", metavar="CKPT", help="checkpoint, image or run folder")
@@ -56,10 +52,31 @@ def add_parser(subparsers: Any) -> None:
         type=positive_int,
         default=[1280, 720],
         metavar=("W", "H"),
-        help="pixels (default: 1280 720); odd sides grow by one",
+        help="pixels (default: 1280 720); odd sides of a film grow by one",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="names the latent")
-    parser.add_argument("--out", required=True, metavar="F.mp4", help="the film")
+    parser.add_argument(
+        "--out",
+        required=True,
+        metavar="F.mp4",
+        help="the film, .mp4 (H.264) or .webm (VP9); a name without an ending is a folder for PNG "
+        "frames",
+    )
+    parser.add_argument(
+        "--strip",
+        action="store_true",
+        help="write the whole zoom as one tall picture instead, --out F.png: once around its end "
+        "from left to right, as wide as --size says, and deeper from top to bottom",
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on where a recording of the same film was broken: it will be the same, frame by "
+        "frame, as an unbroken one; and keep what there is, should this one break too",
+    )
+    parser.add_argument(
+        "--count", action="store_true", help="write a line for every frame, for other programs"
+    )
     add_device(parser)
     parser.set_defaults(run=run)
 
@@ -67,7 +84,15 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Record the film and move it into place."""
     out = Path(args.out)
-    check_output(out, (".mp4",))
+    if args.strip:
+        check_output(out, (".png",))
+    else:
+        try:
+            check_film(out, "--out")
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+    if args.strip and args.resume:
+        raise UsageError("a strip cannot be resumed; leave --resume out.")
     if (args.path is None) == (args.start is None and args.end is None):
         raise UsageError("record needs either --path, or both --from and --to.")
     if args.path is None and (args.start is None or args.end is None):
@@ -76,22 +101,29 @@ def run(args: argparse.Namespace) -> int:
     seconds = args.seconds
     if seconds is None:
         seconds = _DEFAULT_SECONDS if path is None else path.duration_s
-    size = film_size(args.size[0], args.size[1])
-    check_length(seconds, args.fps)
-    with opened(Path(args.scene), args.device) as space:
+    size = (args.size[0], args.size[1])
+    if not args.strip:
+        size = size if is_folder(out) else film_size(*size)
+        film_frames(seconds, args.fps)
+    with opened(Path(args.scene), args.device) as scene:
         if path is None:
-            start = camera_at(args.start, size, space.patch_size)
-            end = camera_at(args.end, size, space.patch_size)
+            (x0, y0, level0), (x1, y1, level1) = args.start, args.end
+            start = scene.camera((x0, y0), level0, size)
+            end = scene.camera((x1, y1), level1, size)
             path = flight(start, end, seconds, ease="linear")
+        if args.strip:
+            strip(scene, path, out, size[0], seed=args.seed, count=args.count)
+            return 0
         record(
-            space,
+            scene,
             path,
             out,
             size=size,
             fps=args.fps,
             seconds=seconds,
             seed=args.seed,
-            name=scene_name(args.scene),
+            resume=args.resume,
+            count=args.count,
         )
     return 0
 
@@ -110,30 +142,8 @@ def film_size(width: int, height: int) -> tuple[int, int]:
     return size
 
 
-def check_length(seconds: float, fps: float) -> int:
-    """Number of frames of a film.
-
-    Raises:
-        UsageError: There is none, or more than anybody wants.
-    """
-    num_frames = round(seconds * fps)
-    if not 1 <= num_frames <= _MAX_FRAMES:
-        raise UsageError(
-            f"a film must have 1 to {_MAX_FRAMES} frames, {seconds:g} s at {fps:g} frames/s give "
-            f"{num_frames}; change --seconds or --fps."
-        )
-    return num_frames
-
-
-def camera_at(view: list[float], size: tuple[int, int], patch_size: int) -> Camera:
-    """The camera of a view given as x, y and the level of its own pixels."""
-    x, y, level = view
-    zero = View(Camera(x, y, 0.0), size)
-    return Camera(x, y, level - zero.level(patch_size))
-
-
 def record(
-    space: ScaleSpace,
+    scene: Scene,
     path: CameraPath,
     out: Path,
     *,
@@ -141,47 +151,66 @@ def record(
     fps: float,
     seconds: float,
     seed: int = 0,
-    name: str = "",
+    resume: bool = False,
+    count: bool = False,
 ) -> None:
-    """Fly `path` through `space` in `seconds`, and print where the film is.
-
-    The film carries its path and `name`, the scene's as `explorer.view_links.scene_name` has it.
+    """Fly `path` through `scene` in `seconds`, and print where the film is.
 
     Raises:
-        OSError: The film cannot be written; nothing is left of it.
+        OtherFilmError: There is something else where the film is to go, or to go on.
+        OSError: The film cannot be written; nothing is left of it unless `resume`.
     """
-    from explorer.recorder import FilmSpec, part_path, record_film
-    from model.rendering import render_view
+    from explorer.recorder import part_path
 
-    num_frames = check_length(seconds, fps)
-
-    def render_frame(number: int) -> np.ndarray:
-        time_s = path.duration_s * number / max(1, num_frames - 1)
-        camera = path.at(time_s)
-        level = View(camera, size).level(space.patch_size)
-        return render_view(space, (camera.cx, camera.cy), level, size, seed)
-
-    first = path.at(0.0)
-    view = StillView(
-        center_xy=(first.cx, first.cy),
-        level=View(first, size).level(space.patch_size),
-        size=size,
-        seed=seed,
-        name=name,
-        identity=space.identity,
-    )
-    metadata = film_fields(view, json.loads(path.to_json()), seconds)
-    spec = FilmSpec(size, fps, num_frames, metadata)
+    num_frames = film_frames(seconds, fps)
+    if not is_folder(out):
+        print(f"recording to {part_path(out)}, renamed when it is whole", file=sys.stderr)
     line = ProgressLine(f"recording {out.name}")
-    begin = time.monotonic()
-
-    def progress(done: int) -> None:
-        speed = done / max(1e-6, time.monotonic() - begin)
-        line(done / num_frames, f"frame {done} of {num_frames}, {speed:.1f} a second")
-
-    print(f"recording to {part_path(out)}, renamed when it is whole", file=sys.stderr)
+    progress = _counter(line, num_frames, count)
     try:
-        record_film(out, spec, render_frame, progress)
+        scene.record(
+            path, out, size, fps, seconds=seconds, seed=seed, resume=resume, progress=progress
+        )
     finally:
         line.close()
     print(f"{out}: {num_frames} frames, {minutes(num_frames / fps)}, {size[0]} x {size[1]}")
+
+
+def strip(
+    scene: Scene, path: CameraPath, out: Path, width: int, *, seed: int = 0, count: bool = False
+) -> None:
+    """Write the whole zoom of `path` as one picture, and print where it is.
+
+    Raises:
+        ValueError: The path does not zoom.
+        OSError: The picture cannot be written; nothing is left of it.
+    """
+    line = ProgressLine(f"rendering {out.name}")
+    try:
+        scene.record_strip(path, out, width, seed=seed, progress=_counter(line, None, count))
+    finally:
+        line.close()
+    print(out)
+
+
+def _counter(line: ProgressLine, total: int | None, count: bool) -> Callable[[float], None]:
+    """What is to be called with the fraction that is done.
+
+    It draws `line`, or, with `count`, writes `done FRACTION` for other programs.
+    """
+    begin = time.monotonic()
+    before: int | None = None  # frames that an earlier run had done
+
+    def progress(fraction: float) -> None:
+        nonlocal before
+        if count:
+            print(f"done {fraction:.6f}", file=sys.stderr, flush=True)
+        elif total is None:
+            line(fraction)
+        else:
+            done = round(fraction * total)
+            before = done - 1 if before is None else before
+            speed = (done - before) / max(1e-6, time.monotonic() - begin)
+            line(fraction, f"frame {done} of {total}, {speed:.1f} a second")
+
+    return progress

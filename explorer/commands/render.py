@@ -6,11 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from explorer.api import STILL_FORMATS
 from explorer.cli import add_device, finite_float, positive_int
 from explorer.commands._offline import check_output, opened
 from explorer.progress import ProgressLine
-from explorer.stills import STILL_FORMATS, write_still
-from explorer.view_links import StillView, scene_name
 
 
 def add_parser(subparsers: Any) -> None:
@@ -49,29 +48,13 @@ def run(args: argparse.Namespace) -> int:
     """Render the still and move it into place."""
     out = Path(args.out)
     check_output(out, tuple(STILL_FORMATS))
-    from model.rendering import render_view
-
     line = ProgressLine(f"rendering {out.name}")
-    with opened(Path(args.scene), args.device) as space:
+    with opened(Path(args.scene), args.device) as scene:
         try:
-            image = render_view(
-                space,
-                (args.center[0], args.center[1]),
-                args.level,
-                (args.size[0], args.size[1]),
-                args.seed,
-                progress=line,
+            scene.save_still(
+                out, tuple(args.center), args.level, tuple(args.size), args.seed, progress=line
             )
         finally:
             line.close()
-        view = StillView(
-            center_xy=(args.center[0], args.center[1]),
-            level=args.level,
-            size=(args.size[0], args.size[1]),
-            seed=args.seed,
-            name=scene_name(args.scene),
-            identity=space.identity,
-        )
-    write_still(out, image, view)
     print(out)
     return 0

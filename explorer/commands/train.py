@@ -14,7 +14,9 @@ from explorer.cli import UsageError, add_device, finite_float, positive_float
 from explorer.progress import ProgressLine, minutes
 
 if TYPE_CHECKING:
-    from model.runs import RunTick
+    from model.events import Events
+    from model.runs import Run, RunTick
+    from model.training_setup import Recipe
 
 PRESET_NAMES = ("laptop", "studio", "paper")
 
@@ -25,7 +27,9 @@ def add_parser(subparsers: Any) -> None:
         "train",
         help="a scale space from one large image, or from patches",
         description="Train a scale space from one large image, or from a folder or zip of patches "
-        "of one picture, which find their places first. Ctrl-C saves and stops.",
+        "of one picture, which find their places first. Patches of several pictures, a folder "
+        "each, train one generator for all: a seed is a picture. Runs on several GPUs under "
+        "torchrun. Ctrl-C saves and stops.",
     )
     parser.add_argument(
         "data", metavar="DATA", help="one large image, or a folder or zip of labelled patches"
@@ -63,6 +67,15 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--autosave", type=positive_float, metavar="S", help="seconds from save to save"
     )
+    parser.add_argument(
+        "--augment",
+        default="",
+        metavar="KINDS",
+        help="for few patches: change what the discriminator sees, color,translation,cutout",
+    )
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="also write TensorBoard events into the run"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="go on from the folder's saved state")
     add_device(parser)
@@ -74,92 +87,82 @@ def run(args: argparse.Namespace) -> int:
     folder = Path(args.out)
     if args.resume and not folder.is_dir():
         raise UsageError(f"--resume needs an existing run, {folder} does not exist.")
-    from model.opening import resolve_device
-    from model.runs import CHECKPOINT, Run
+    from model.runs import CHECKPOINT
     from model.trainer import Diverged
+    from model.training_setup import close, prepare
 
-    preset, data = _recipe(args, folder)
-    source = _open_data(args, folder, preset, data)
+    recipe = _recipe(args)
+    line = ProgressLine(f"reading {Path(args.data).name}")
+
+    def tell(text: str) -> None:
+        line.close()
+        print(text, file=sys.stderr)
+
     try:
-        if not args.resume:
-            preset = _fitted(args, preset, source)
-        training = Run(folder, preset, source, data, args.resume, resolve_device(args.device))
-        stop = _stop_on_interrupt()
-        try:
-            training.train(_show, stop.is_set)
-        except Diverged as error:
-            raise RuntimeError(
-                f"training stopped: {error} The last saved state in {folder} is good; "
-                "add --resume to go on from there."
-            ) from error
+        training = prepare(recipe, line.report, tell)
     finally:
-        print(file=sys.stderr)
-        if source.picture is not None:
-            source.picture.close()
-    print(folder / CHECKPOINT)
+        line.close()
+    ranks = training.trainer.ranks
+    events = _events(training) if args.tensorboard and ranks.is_first else None
+
+    def on_tick(tick: RunTick) -> None:
+        if events is not None:
+            events.add(tick)
+        _show(tick)
+
+    try:
+        training.train(on_tick, _stop_on_interrupt().is_set)
+    except Diverged as error:
+        raise RuntimeError(
+            f"training stopped: {error} The last saved state in {folder} is good; "
+            "add --resume to go on from there."
+        ) from error
+    finally:
+        if ranks.is_first:
+            print(file=sys.stderr)
+        if events is not None:
+            events.close()
+        close(training.source)
+        ranks.leave()
+    if ranks.is_first:
+        print(folder / CHECKPOINT)
     return 0
 
 
-def _recipe(args: argparse.Namespace, folder: Path) -> tuple[Any, dict[str, Any]]:
-    """Preset and data description: from the command line, or from the run that goes on."""
-    from dataclasses import replace
+def _events(training: Run) -> Events | None:
+    """Where TensorBoard finds the run; None, and a line that says so, where that is missing."""
+    from model.events import Events
 
-    from model.presets import PRESETS
-    from model.runs import load_config, with_budget
-
-    if args.resume:
-        preset, data = load_config(folder)
-        return with_budget(preset, args.minutes, args.kimg), data
-    preset = with_budget(PRESETS[args.preset], args.minutes, args.kimg)
-    seconds = args.autosave or preset.train.autosave_seconds
-    train = replace(preset.train, seed=args.seed, autosave_seconds=seconds)
-    preset = replace(preset, train=train)
-    data = {"crop": args.crop, "licence": args.licence, "placement": args.placement}
-    return preset, data
-
-
-def _fitted(args: argparse.Namespace, preset: Any, source: Any) -> Any:
-    """The preset for this scene: its field, its levels, and no memory of places without places."""
-    from dataclasses import replace
-
-    found = source.level_range
-    low, high = args.levels or (0.0 if source.is_registered else found[0], found[1])
-    if not source.is_registered:
-        preset = replace(preset, generator=replace(preset.generator, memory=None))
-    return preset.for_field(source.field_size, (low, high))
-
-
-def _open_data(args: argparse.Namespace, folder: Path, preset: Any, data: dict[str, Any]) -> Any:
-    """What the trainer learns from."""
-    from model.data.patches import PatchCollection, open_data, read_excludes
-    from model.pyramid import ImagePyramid
-    from model.training_data import PictureData
-    from model.training_sets import placed_data, unplaced_data
-
-    patch_size = preset.generator.patch_size
-    cache = None if args.cache is None else Path(args.cache)
-    line = ProgressLine(f"reading {Path(args.data).name}")
     try:
-        collection = open_data(args.data)
-        if not isinstance(collection, PatchCollection):
-            crop = tuple(data["crop"]) if data["crop"] else None
-            pyramid = ImagePyramid.open(
-                args.data, crop=crop, patch_size=patch_size, cache_dir=cache, progress=line
-            )
-            data["source"] = pyramid.source
-            return PictureData(pyramid)
-        if data["crop"]:
-            raise UsageError("--crop is for one large image; patches are taken whole.")
-        with collection:
-            if args.exclude:
-                collection = collection.without(read_excludes(Path(args.exclude)))
-            if data.get("placement") == "none":
-                return unplaced_data(collection, patch_size, line.report)
-            return placed_data(
-                collection, folder, patch_size, cache, line.report, reuse=args.resume
-            )
-    finally:
-        line.close()
+        return Events(training.folder, training.trainer.step_count)
+    except ImportError as error:
+        print(error, file=sys.stderr)
+        return None
+
+
+def _recipe(args: argparse.Namespace) -> Recipe:
+    """What the command line asks for."""
+    from model.data.patches import read_excludes
+    from model.training_setup import Recipe
+
+    return Recipe(
+        data=args.data,
+        folder=args.out,
+        preset=args.preset,
+        minutes=args.minutes,
+        kimg=args.kimg,
+        levels=tuple(args.levels) if args.levels else None,
+        crop=tuple(args.crop) if args.crop else None,
+        placement=args.placement,
+        exclude=tuple(read_excludes(Path(args.exclude))) if args.exclude else (),
+        licence=args.licence,
+        cache=args.cache,
+        autosave_seconds=args.autosave,
+        augment=args.augment,
+        seed=args.seed,
+        resume=args.resume,
+        device=args.device,
+    )
 
 
 def _stop_on_interrupt() -> threading.Event:

@@ -43,9 +43,11 @@ class StatusLine(QStatusBar):
         self.fresh = value(tr("Newly rendered batches shown per second"), "000 fresh/s", True)
         self.latency = value(tr("From a wish to its pixels, 95 of 100 within"), "0000 ms", True)
         self.device = value(tr("Where the generator runs"), "cpu", True)
+        self.seed = value(tr("Seed that names the latent"), "seed 00000", True)
+        self.step = value(tr("Step of training that the picture shows"), "step 000,000", True)
         self._by_worth = (
             self.magnification, self.exactness, self.level, self.displayed, self.position,
-            self.cursor, self.fresh, self.latency, self.device,
+            self.cursor, self.fresh, self.latency, self.device, self.seed, self.step,
         )  # fmt: skip
         self._shown: dict[QLabel, str] = {}
         # A narrow window cuts the line off, instead of refusing to be narrow.
@@ -67,10 +69,17 @@ class StatusLine(QStatusBar):
         return label
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Leave out what matters least where there is no room for everything."""
+        """Leave out what there is no room for."""
         super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Leave out what matters least where there is no room, and what has nothing to say."""
         room = self.width() - 2 * _EDGE_PX
         for label in self._by_worth:
+            if label in (self.seed, self.step) and not self._shown.get(label):
+                label.hide()
+                continue
             room -= label.minimumWidth() + _EDGE_PX
             label.setVisible(room >= 0)
 
@@ -103,6 +112,11 @@ class StatusLine(QStatusBar):
         recent = list(meter.latencies_s)[-100:] if meter.latencies_s else []
         self._set(self.latency, f"{percentile(recent, 95) * 1e3:4.0f} ms" if recent else "- ms")
         self._set(self.device, viewport.scene.device if viewport.scene else "-")
+        has_latents = viewport.scene is not None and viewport.scene.has_latents
+        seed = viewport.stream.seed
+        self._set(self.seed, self.tr("seed {0}").format(seed) if has_latents else "")
+        step = viewport.scene.step if viewport.scene else None
+        self._set(self.step, "" if step is None else self.tr("step {0}").format(f"{step:,}"))
         self.ticked.emit()
 
     def _under_cursor(self) -> str:
@@ -120,6 +134,9 @@ class StatusLine(QStatusBar):
 
     def _set(self, label: QLabel, text: str) -> None:
         """Write `text` only where it differs: a label that is set is painted again."""
-        if self._shown.get(label) != text:
+        before = self._shown.get(label)
+        if before != text:
             self._shown[label] = text
             label.setText(text)
+            if not (before and text):
+                self._fit()

@@ -77,7 +77,8 @@ def inspect_data(
         path: The data.
         config: How.
         progress: Called with the finished share, in [0, 1]; whatever it raises cancels.
-        on_report: Called with the report so far, `complete=False`, from time to time.
+        on_report: Called with the report so far, `complete=False`, from time to time; and with
+            all but the costs, before these are measured.
         machine: What was measured of this machine already; None measures it.
 
     Raises:
@@ -100,6 +101,8 @@ def inspect_data(
         with data:
             report = _collection(data, config, progress, on_report)
     if config.costs and report.usable:
+        if on_report is not None:
+            on_report(report)  # all but the costs: one need not wait for these
         report = _with_costs(report, data, config, machine, progress)
     progress(1.0)
     return report

@@ -36,6 +36,7 @@ __all__ = [
     "Patch",
     "PatchCollection",
     "Problem",
+    "UnfitError",
     "open_data",
     "open_patches",
     "read_excludes",
@@ -50,6 +51,10 @@ _TEXT_SUFFIXES = frozenset(
 )
 DATASET_JSON = "dataset.json"
 MAX_THREADS = 8
+
+
+class UnfitError(ImageError):
+    """A picture that is no patch: not square, or too small."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +156,8 @@ class PatchCollection:
             threads: None takes one a core, at most 8.
 
         Raises:
-            ImageError: One gives no picture, is not square, or is smaller than P.
+            ImageError: One gives no picture.
+            UnfitError: One is not square, or is smaller than P.
         """
         order = [int(index) for index in indices]
         out = np.empty((len(order), patch_size, patch_size, 3), np.uint8)
@@ -206,7 +212,7 @@ class PatchCollection:
         if (width, height) == (size, size):
             return pixels
         if width != height or width < size:
-            raise ImageError(
+            raise UnfitError(
                 f"{printable(self.patches[index].name)} has {width} x {height} px; a patch must be "
                 f"square and have at least {size} x {size} px; exclude it."
             )

@@ -39,6 +39,8 @@ _SIZE_TOLERANCE = 3.0
 """Standard errors within which the picture's own size is believed."""
 _EDGE_PATCHES = 16
 """The outermost patches, whose spacing says how far beyond them the picture may end."""
+_EDGE_STRAYS = 4
+"""Of these, the very outermost are not asked: a patch in a wrong place may reach beyond."""
 
 
 @dataclass
@@ -350,15 +352,17 @@ def _scale(center: np.ndarray, half: np.ndarray, drift: np.ndarray) -> float:
     """
     labelled = float(drift.mean())
     count = min(_EDGE_PATCHES, len(drift))
+    first = min(_EDGE_STRAYS, count // 4)
     if count < 2:
         return labelled
     label_error = max(float(drift.std()) / math.sqrt(len(drift)), 1e-9)
     axis = int(((center + half).max(0) - (center - half).min(0)).argmin())
     sizes, gaps = 0.0, []
     for edge in ((center - half)[:, axis], -(center + half)[:, axis]):
-        outermost = np.sort(edge)[:count]
-        gaps.append(float(outermost[-1] - outermost[0]) / (count - 1))
-        sizes -= float(outermost[0]) - gaps[-1]
+        outermost = np.sort(edge)[first:count]
+        gap = float(outermost[-1] - outermost[0]) / (len(outermost) - 1)
+        sizes -= float(outermost[0]) - (first + 1) * gap
+        gaps.append((first + 1) * gap)
     size_error = max(math.hypot(*gaps) / sizes / math.log(2), 1e-9)
     sized = -math.log2(sizes)
     if abs(sized - labelled) > _SIZE_TOLERANCE * math.hypot(size_error, label_error):

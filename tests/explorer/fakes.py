@@ -25,6 +25,11 @@ def field_color(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.fl
     )
 
 
+def seed_color(color: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    """The colours [..., 3] in [-1, 1] with the latent of `seed`; 0 leaves them."""
+    return np.roll(color, seed, -1) * (1 - 0.15 * (seed % 5))
+
+
 class FakeSpace:
     """A scale space that is a formula of field coordinates, and takes its time."""
 
@@ -35,14 +40,19 @@ class FakeSpace:
         pixels_per_s: float = 0.0,
         identity: str = "fake",
         fail_after: int | None = None,
+        has_latents: bool = False,
     ) -> None:
-        """`pixels_per_s` > 0 makes rendering take time; after `fail_after` windows it raises."""
+        """`pixels_per_s` > 0 makes rendering take time; after `fail_after` windows it raises.
+
+        With `has_latents`, every seed has colours of its own.
+        """
         self.identity = identity
         self.patch_size = 64
         self.field_size = field_size
         self.level_range = level_range
         self.pixels_per_s = pixels_per_s
         self.fail_after = fail_after
+        self.has_latents = has_latents
         self.rendered: list[Window] = []
 
     def render(self, windows: Sequence[Window]) -> torch.Tensor:
@@ -59,7 +69,8 @@ class FakeSpace:
             lx, ly = Lattice.at(w.origin_xy[0], d), Lattice.at(w.origin_xy[1], d)
             x = (lx.first + lx.phase + np.arange(w.width) + 0.5) / d
             y = (ly.first + ly.phase + np.arange(w.height) + 0.5) / d
-            images.append(field_color(x[None, :], y[:, None]))
+            color = field_color(x[None, :], y[:, None])
+            images.append(seed_color(color, w.seed) if self.has_latents else color)
         batch = torch.from_numpy(np.stack(images).astype(np.float32)).permute(0, 3, 1, 2)
         if self.pixels_per_s > 0:
             pixels = len(windows) * windows[0].width * windows[0].height

@@ -14,10 +14,12 @@ from explorer.camera_path import (
     CameraPathError,
     Keyframe,
     ZoomPan,
+    even_speed,
     flight,
     load_path,
     parse_path,
     save_path,
+    tour,
 )
 
 HOME = Camera(0.0, 0.0, -0.2)
@@ -121,7 +123,7 @@ def _table(**changes: object) -> dict[str, object]:
         ("{", "not JSON"),
         ("[]", "list 'keyframes'"),
         ('{"keyframes": 3}', "list 'keyframes'"),
-        ('{"format": 2, "keyframes": []}', "format 2, this build reads up to 1"),
+        ('{"format": 3, "keyframes": []}', "format 3, this build reads up to 2"),
         ('{"format": "x", "keyframes": []}', "whole number as format"),
         ('{"format": 1, "keyframes": []}', "at least one keyframe"),
         ('{"format": 1, "keyframes": [7]}', "keyframe 0 must be an object"),
@@ -133,6 +135,10 @@ def _table(**changes: object) -> dict[str, object]:
         (json.dumps(_table(time=-1)), "before time 0"),
         (json.dumps(_table(ease="bouncy")), "ease smooth or linear"),
         (json.dumps(_table(zoom=3)), "unknown field 'zoom'"),
+        (json.dumps(_table(hold="long")), "numbers as time"),
+        (json.dumps(_table(hold=-1)), "hold of 0 s or more"),
+        (json.dumps(_table() | {"loop": "yes"}), "number of seconds as loop"),
+        (json.dumps(_table() | {"loop": -2}), "loop must be 0 s or more"),
         (json.dumps(_table()).replace("1.0", "NaN"), "finite"),
     ],
 )
@@ -146,6 +152,76 @@ def test_a_bad_path_is_one_clear_line(text: str, said: str) -> None:
 def test_times_must_rise() -> None:
     with pytest.raises(CameraPathError, match="keyframe 1 must be later"):
         CameraPath((Keyframe(1.0, HOME), Keyframe(1.0, HOME)))
+    with pytest.raises(CameraPathError, match="keyframe 1 must be later"):
+        CameraPath((Keyframe(1.0, HOME, hold_s=2.0), Keyframe(3.0, HOME)))
+
+
+A, B, C = Camera(0.1, 0.05, 2.0), Camera(-0.2, 0.1, 3.0), Camera(0.0, 0.3, 6.0)
+LOOPED = CameraPath(
+    (Keyframe(0.0, A, "linear", 0.5), Keyframe(2.0, B, "smooth", 1.5), Keyframe(5.0, C, "linear")),
+    loop_s=2.5,
+)
+
+
+def test_a_camera_rests_where_it_is_held_and_returns_where_the_path_loops() -> None:
+    assert LOOPED.duration_s == 7.5
+    for time_s, camera in ((0.0, A), (0.5, A), (2.0, B), (2.7, B), (3.5, B), (5.0, C), (7.5, A)):
+        assert LOOPED.at(time_s) == camera
+    for before, after in ((0.0, 0.6), (3.0, 3.7), (5.0, 5.1), (7.3, 7.5)):
+        assert LOOPED.at(before) != LOOPED.at(after)
+    # In time as everywhere else: no jump at any moment, the end included.
+    moments = [i / 1000 for i in range(7501)]
+    for a, b in zip(map(LOOPED.at, moments), map(LOOPED.at, moments[1:]), strict=False):
+        offset = math.hypot(a.cx - b.cx, a.cy - b.cy) * 2.0**a.log2_zoom
+        assert offset < 0.02 and abs(a.log2_zoom - b.log2_zoom) < 0.02
+
+
+def test_rests_and_loops_are_in_the_file_and_older_builds_read_what_has_none() -> None:
+    assert parse_path(LOOPED.to_json()) == LOOPED
+    assert json.loads(LOOPED.to_json())["format"] == 2
+    plain = json.loads(flight(A, B, 2.0).to_json())
+    assert plain["format"] == 1
+    assert all(set(k) == {"time", "center", "log2_zoom", "ease"} for k in plain["keyframes"])
+
+
+def test_the_frames_of_a_loop_do_not_show_its_end_twice() -> None:
+    times = LOOPED.frame_times(10)
+    assert times[0] == 0 and times[-1] == pytest.approx(7.5 * 9 / 10)
+    times = flight(A, B, 3.0).frame_times(7)
+    assert times == pytest.approx([0, 0.5, 1, 1.5, 2, 2.5, 3])
+    assert flight(A, B, 3.0).frame_times(1) == [0.0]
+
+
+def perceived_speed(path: CameraPath, time_s: float) -> float:
+    """Van Wijk's metric, numerically."""
+    a, b = path.at(time_s - 1e-4), path.at(time_s + 1e-4)
+    width = 2.0 ** -((a.log2_zoom + b.log2_zoom) / 2)
+    zoomed = math.log(2) * (b.log2_zoom - a.log2_zoom) / math.sqrt(2)
+    panned = math.sqrt(2) * math.hypot(b.cx - a.cx, b.cy - a.cy) / width
+    return math.hypot(zoomed, panned) / 2e-4
+
+
+def test_even_speed_is_even_on_every_way() -> None:
+    path = even_speed(LOOPED)
+    assert path.duration_s == pytest.approx(LOOPED.duration_s)
+    assert [k.hold_s for k in path.keyframes] == [0.5, 1.5, 0.0]
+    assert [k.camera for k in path.keyframes] == [A, B, C]
+    arrivals = [path.keyframes[1].time_s, path.keyframes[2].time_s, path.duration_s]
+    speeds = []
+    for key, arrival in zip(path.keyframes, arrivals, strict=True):
+        span = arrival - key.leave_s
+        speeds += [perceived_speed(path, key.leave_s + span * f) for f in (0.1, 0.3, 0.5, 0.9)]
+    assert max(speeds) / min(speeds) < 1.001
+    assert even_speed(CameraPath((Keyframe(0.0, A),))) == CameraPath((Keyframe(0.0, A, "linear"),))
+
+
+def test_a_tour_goes_through_all_and_rests_at_each() -> None:
+    path = tour([A, B, C], start=HOME, hold_s=1.5)
+    assert [k.camera for k in path.keyframes] == [HOME, A, B, C]
+    assert [k.hold_s for k in path.keyframes] == [0.0, 1.5, 1.5, 1.5]
+    assert tour([A]).duration_s == 1.5
+    with pytest.raises(CameraPathError, match="at least one"):
+        tour([])
 
 
 def test_a_missing_or_binary_file_is_one_clear_line(tmp_path: Path) -> None:

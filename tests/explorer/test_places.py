@@ -303,7 +303,7 @@ def test_dropped_training_pictures_are_told_and_not_opened(
     for what in (folder, octaves, tmp_path / "data.zip", folder / "dataset.json"):
         assert drop(app.window, what)
     assert told == [str(folder), str(octaves), str(tmp_path / "data.zip"), str(folder)]
-    assert "scalespace-explorer inspect" in app.window.notice.text() and not opened
+    assert app.window.panels["training"].isVisible() and not opened
     assert drop(app.window, run)
     assert opened == [str(run)]
 

@@ -13,8 +13,18 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
-from explorer.recorder import FilmSpec, even_size, film_metadata, part_path, record_film
+from explorer.film_frames import NOTE, frame_file, record_frames
+from explorer.recorder import (
+    FilmSpec,
+    OtherFilmError,
+    even_size,
+    film_metadata,
+    has_part,
+    part_path,
+    record_film,
+)
 
 ROOT = Path(__file__).parents[2]
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX devices and signals")
@@ -151,3 +161,175 @@ def test_a_recording_that_is_killed_leaves_a_playable_part(tmp_path: Path) -> No
         except av.error.InvalidDataError:
             pass  # the fragment that the kill cut
     assert frames >= 10
+
+
+# Going on where a recording was broken.
+
+SUFFIXES = (".mp4", ".webm")
+
+
+def noise(number: int) -> np.ndarray:
+    """A frame that is another one in every place, and moves."""
+    rng = np.random.default_rng(number // 7)
+    blocks = np.kron(rng.integers(0, 256, (6, 8, 3), np.uint8), np.ones((8, 8, 1), np.uint8))
+    return np.roll(blocks, 3 * number, 1)
+
+
+def exact_frames(path: Path) -> list[tuple[float, np.ndarray]]:
+    with av.open(str(path)) as container:
+        frames = [(float(f.time or 0), f.to_ndarray()) for f in container.decode(video=0)]
+    return [(time_s - frames[0][0], pixels) for time_s, pixels in frames]
+
+
+def assert_same_film(a: Path, b: Path) -> None:
+    left, right = exact_frames(a), exact_frames(b)
+    assert len(left) == len(right)
+    for (ta, pixels_a), (tb, pixels_b) in zip(left, right, strict=True):
+        assert ta == pytest.approx(tb)
+        np.testing.assert_array_equal(pixels_a, pixels_b)
+    assert film_metadata(a) == film_metadata(b)
+
+
+def broken(out: Path, spec: FilmSpec, after: int) -> None:
+    """A recording that ends after so many frames, and leaves its part."""
+
+    def stop(done: int) -> None:
+        if done == after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        record_film(out, spec, noise, stop, resume=True)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_film_that_was_broken_goes_on_to_the_same_frames(tmp_path: Path, suffix: str) -> None:
+    spec = FilmSpec((64, 48), 10, 57, {"path": [1, 2]})
+    whole, out = tmp_path / f"whole{suffix}", tmp_path / f"a{suffix}"
+    record_film(whole, spec, noise)
+    broken(out, spec, 23)
+    assert has_part(out) and not out.exists()
+    rendered: list[int] = []
+    done: list[int] = []
+
+    def render(number: int) -> np.ndarray:
+        rendered.append(number)
+        return noise(number)
+
+    broken(out, spec, 41)  # and once more
+    record_film(out, spec, render, done.append, resume=True)
+    assert rendered == list(range(rendered[0], 57)) and rendered[0] in (20, 30)
+    assert done[0] == rendered[0] and done[-1] == 57
+    assert_same_film(whole, out)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [out.name, whole.name]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("seed", range(4))
+def test_a_part_that_was_cut_anywhere_goes_on_to_the_same_frames(
+    tmp_path: Path, suffix: str, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    spec = FilmSpec((64, 48), 8, 50)
+    whole, out = tmp_path / f"whole{suffix}", tmp_path / f"a{suffix}"
+    record_film(whole, spec, noise)
+    broken(out, spec, 45)
+    data = part_path(out).read_bytes()
+    part_path(out).write_bytes(data[: int(rng.integers(3000, len(data)))])
+    if seed == 3:  # killed while the part of before was being copied
+        part_path(out).rename(out.with_name(f"a.kept.part{suffix}"))
+        part_path(out).write_bytes(data[:2500])
+    record_film(out, spec, noise, resume=True)
+    assert_same_film(whole, out)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [out.name, whole.name]
+
+
+def test_a_part_of_another_film_is_refused_and_left(tmp_path: Path) -> None:
+    out = tmp_path / "a.mp4"
+    broken(out, FilmSpec((64, 48), 10, 57), 23)
+    before = part_path(out).read_bytes()
+    for spec in (
+        FilmSpec((64, 48), 10, 58),
+        FilmSpec((32, 48), 10, 57),
+        FilmSpec((64, 48), 20, 57),
+        FilmSpec((64, 48), 10, 57, {"path": 2}),
+    ):
+        with pytest.raises(OtherFilmError, match=r"is of another film.*without --resume"):
+            record_film(out, spec, noise, resume=True)
+    assert part_path(out).read_bytes() == before
+    part_path(out).write_bytes(b"no film at all")
+    with pytest.raises(OtherFilmError):
+        record_film(out, FilmSpec((64, 48), 10, 57), noise, resume=True)
+
+
+def test_resume_begins_where_there_is_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "a.webm"
+    record_film(out, FilmSpec((64, 48), 10, 5, {"a": 1}), noise, resume=True)
+    assert len(exact_frames(out)) == 5 and film_metadata(out) == {"a": 1}
+    with av.open(str(out)) as container:
+        assert container.streams.video[0].codec_context.name in ("vp9", "libvpx-vp9")
+        assert container.duration == pytest.approx(500_000, abs=2000)
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_frames_go_into_a_folder_and_on_where_they_were_broken(tmp_path: Path) -> None:
+    folder = tmp_path / "frames"
+    spec = FilmSpec((63, 47), 10, 6, {"path": 1}, even=False)
+
+    def frame(number: int) -> np.ndarray:
+        if number == 3 and not rendered:
+            raise RuntimeError("broken")
+        rendered_now.append(number)
+        return gradient(number, 63, 47)
+
+    rendered: list[int] = []
+    rendered_now: list[int] = []
+    with pytest.raises(RuntimeError):
+        record_frames(folder, spec, frame, texts=lambda n: {"number": str(n)})
+    with pytest.raises(OtherFilmError, match="new or an empty folder"):
+        record_frames(folder, spec, frame)
+    rendered, rendered_now = [1], []
+    other = FilmSpec((63, 47), 10, 6, {"path": 2}, even=False)
+    with pytest.raises(OtherFilmError, match="holds another film"):
+        record_frames(folder, other, frame, resume=True)
+    record_frames(folder, spec, frame, texts=lambda n: {"number": str(n)}, resume=True)
+    assert rendered_now == [3, 4, 5]
+    for number in range(6):
+        with Image.open(frame_file(folder, number)) as image:
+            assert image.info["number"] == str(number)
+            np.testing.assert_array_equal(np.asarray(image), gradient(number, 63, 47))
+    assert len(list(folder.iterdir())) == 7 and (folder / NOTE).exists()
+
+
+@posix
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_film_that_was_killed_plays_and_goes_on_to_the_same_frames(
+    tmp_path: Path, suffix: str
+) -> None:
+    whole, out = tmp_path / f"whole{suffix}", tmp_path / f"a{suffix}"
+    spec = FilmSpec((64, 48), 10, 150)
+    code = (
+        "import sys, time; from pathlib import Path\n"
+        "from explorer.recorder import FilmSpec, record_film\n"
+        "from tests.explorer.test_recorder import noise\n"
+        "def frame(number):\n"
+        "    time.sleep(0.01 if number < 60 else 0.2)\n"
+        "    return noise(number)\n"
+        "record_film(Path(sys.argv[1]), FilmSpec((64, 48), 10, 150), frame)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code, str(out)], cwd=ROOT)
+    try:
+        deadline = time.monotonic() + 300
+        while not (part_path(out).exists() and part_path(out).stat().st_size > 12_000):
+            assert child.poll() is None, "the recording ended by itself"
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    with av.open(str(part_path(out))) as container:
+        assert sum(1 for _ in zip(range(10), container.decode(video=0), strict=False)) == 10
+    first: list[int] = []
+    record_film(out, spec, noise, first.append, resume=True)
+    assert first[0] >= 10
+    record_film(whole, spec, noise)
+    assert_same_film(whole, out)

@@ -11,8 +11,9 @@ import pytest
 from explorer.camera import Camera, View, fit_camera
 from explorer.config import StreamingConfig
 from explorer.messages import TileBatch
+from explorer.tile_cache import TileCache
 from explorer.tile_grid import TileGrid, TileKey
-from explorer.tile_stream import TileCache, TileStream, exact_view
+from explorer.tile_stream import TileStream, exact_view
 from model.scale import Lattice, density
 
 GRID = TileGrid(64, (1.27, 1.0), (0.0, 8.5), 64, 2)

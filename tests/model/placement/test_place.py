@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from model.placement import PlacementConfig, PlacementResult, PlacementState, place_patches
+from model.placement.place import _scale
 from tests.model.placement.conftest import Cut
 
 CONFIG = PlacementConfig(level_error=0.1)
@@ -197,3 +198,16 @@ def test_settings_are_checked() -> None:
         PlacementConfig(candidates=0)
     with pytest.raises(ValueError, match="min_detail"):
         PlacementConfig(min_detail=1.0)
+
+
+def test_patches_in_wrong_places_do_not_change_the_size_of_the_whole() -> None:
+    """All levels are right here; one stray at the edge must not scale everything else."""
+    rng = np.random.default_rng(0)
+    levels = rng.uniform(0.0, 6.0, 20_000)
+    half = 2.0 ** -levels[:, None] / 2
+    center = (rng.random((len(levels), 2)) - 0.5) * (np.array([1.25, 1.0]) - 2 * half)
+    drift = rng.uniform(-0.1, 0.1, len(levels)) + 3e-4
+    assert abs(_scale(center, half, drift)) < 1.5e-4
+    strays = np.array([[0.1, 0.5], [0.3, 0.498], [-0.2, -0.4985]])
+    center[:3], half[:3] = strays, 2.0**-7
+    assert abs(_scale(center, half, drift)) < 1.5e-4

@@ -1,0 +1,470 @@
+"""The reality lens: the real picture over the generated one, and which octaves are remembered."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtWidgets import (
+    QButtonGroup,
+    QCheckBox,
+    QDockWidget,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSlider,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from explorer.actions import Action
+from explorer.messages import ExactFrame, Failure, PictureRequest, PicturesReady, Progress
+from explorer.octave_views import figure_pictures
+from explorer.panels.lens_figures import LensFigures
+from explorer.panels.lens_overlay import (
+    MODES,
+    RADII_PX,
+    LensImages,
+    LensOverlay,
+    Mode,
+    lens_images,
+)
+from explorer.panels.panel_thread import PanelThread
+from explorer.side_thread import Handler
+from explorer.truth import Truth
+from explorer.truth_messages import (
+    FigureRequest,
+    Figures,
+    TruthFrame,
+    TruthOpen,
+    TruthOpened,
+    TruthRequest,
+)
+from explorer.truth_paths import TruthPaths
+
+if TYPE_CHECKING:
+    from explorer.main_window import MainWindow
+    from explorer.messages import Pixels
+
+_OWNER = "lens"
+_BLINK_MS = 700
+_FIGURES_MS = 300
+_GAINS = (1, 2, 4, 8, 16, 32)
+_RADIUS_STEP_PX = 20
+
+
+class LensPanel(QDockWidget):
+    """Chooses the real picture, how it is shown, and says how the two compare."""
+
+    def __init__(self, window: MainWindow) -> None:
+        super().__init__(window)
+        self.setWindowTitle(self.tr("Reality lens"))
+        self.setObjectName("lens_dock")
+        self.setAccessibleName(self.tr("Reality lens"))
+        self.window_ = window
+        self.viewport = window.viewport
+        folder = window.store.folder
+        self._paths = TruthPaths(None if folder is None else folder / "truth.json")
+        truth = Truth()
+        handlers: dict[type, Handler] = {
+            TruthOpen: truth.open,
+            TruthRequest: lambda request: _images(truth.frame(request)),
+            FigureRequest: truth.figures,
+        }
+        self.thread_ = PanelThread("truth", handlers, window)
+        truth.thread = self.thread_.side
+        self.opened: TruthOpened | None = None
+        self.figures: Figures | None = None
+        self._opening: TruthOpen | None = None
+        self._asked: tuple[object, ...] | None = None
+        self._pictures: PictureRequest | None = None
+        self._figures_of: object = None
+        self._drawn: dict[int, Pixels] = {}
+        self.overlay = LensOverlay(self.viewport)
+        self._make_widgets()
+        self._make_timers()
+        self._connect()
+        self._add_actions()
+        self._show_truth()
+
+    # Widgets.
+
+    def _make_widgets(self) -> None:
+        body = QWidget()
+        layout = QVBoxLayout(body)
+        layout.setContentsMargins(10, 8, 10, 10)
+        self.choose_button = QPushButton(self.tr("Choose the real picture…"))
+        self.choose_button.setAccessibleName(self.tr("Choose the real picture"))
+        self.file_label = self._label(self.tr("Real picture"))
+        self.warning = self._label(self.tr("Warning"))
+        layout.addWidget(self.choose_button)
+        layout.addWidget(self.file_label)
+        layout.addWidget(self.warning)
+        layout.addLayout(self._mode_row())
+        self.size_slider, self.size_label = QSlider(), QLabel()
+        self.gain_slider, self.gain_label = QSlider(), QLabel()
+        size = self.tr("Size"), self.size_slider, self.size_label, *RADII_PX
+        gain = self.tr("Gain"), self.gain_slider, self.gain_label, 0, len(_GAINS) - 1
+        self._options: dict[Mode, QWidget] = {
+            "lens": self._slider_row(*size),
+            "split": self._text_row(self.tr("Drag the line over the picture.")),
+            "blink": self._blink_row(),
+            "difference": self._slider_row(*gain),
+        }
+        for row in self._options.values():
+            layout.addWidget(row)
+        self.size_slider.setValue(self.overlay.radius_px)
+        self.gain_slider.setValue(2)
+        self.figures_view = LensFigures()
+        layout.addWidget(self.figures_view, 1)
+        body.setMinimumWidth(300)
+        self.setWidget(body)
+
+    def _label(self, name: str) -> QLabel:
+        label = QLabel()
+        label.setObjectName("quiet")
+        label.setAccessibleName(name)
+        label.setWordWrap(True)
+        return label
+
+    def _mode_row(self) -> QHBoxLayout:
+        names = {
+            "lens": (self.tr("Lens"), self.tr("The real picture in a circle at the cursor")),
+            "split": (self.tr("Split"), self.tr("Generated left of a line, real right of it")),
+            "blink": (self.tr("Blink"), self.tr("Generated and real in turns")),
+            "difference": (
+                self.tr("Difference"),
+                self.tr("Generated minus real; grey where both are equal"),
+            ),
+        }
+        row = QHBoxLayout()
+        row.setSpacing(4)
+        self._group = QButtonGroup(self)
+        self.mode_buttons: dict[str, QToolButton] = {}
+        for number, mode in enumerate(MODES):
+            button = QToolButton()
+            button.setText(names[mode][0])
+            button.setAccessibleName(names[mode][0])
+            button.setToolTip(names[mode][1])
+            button.setCheckable(True)
+            self._group.addButton(button, number)
+            self.mode_buttons[mode] = button
+            row.addWidget(button)
+        row.addStretch(1)
+        self.mode_buttons["lens"].setChecked(True)
+        return row
+
+    def _slider_row(
+        self, name: str, slider: QSlider, value: QLabel, low: int, high: int
+    ) -> QWidget:
+        row = QWidget()
+        layout = QHBoxLayout(row)
+        layout.setContentsMargins(0, 0, 0, 0)
+        slider.setOrientation(Qt.Orientation.Horizontal)
+        slider.setRange(low, high)
+        slider.setAccessibleName(name)
+        value.setAccessibleName(name)
+        value.setMinimumWidth(value.fontMetrics().horizontalAdvance("0000 px"))
+        layout.addWidget(QLabel(name))
+        layout.addWidget(slider, 1)
+        layout.addWidget(value)
+        return row
+
+    def _text_row(self, text: str) -> QWidget:
+        label = self._label(text)
+        label.setText(text)
+        return label
+
+    def _blink_row(self) -> QWidget:
+        row = QWidget()
+        layout = QHBoxLayout(row)
+        layout.setContentsMargins(0, 0, 0, 0)
+        self.alternate_box = QCheckBox(self.tr("By itself"))
+        self.alternate_box.setAccessibleName(self.tr("Blink by itself"))
+        self.turn_button = QToolButton()
+        self.turn_button.setText(self.tr("The other one"))
+        self.turn_button.setAccessibleName(self.tr("Show the other picture"))
+        layout.addWidget(self.alternate_box)
+        layout.addWidget(self.turn_button)
+        layout.addStretch(1)
+        return row
+
+    def _make_timers(self) -> None:
+        self.blink_timer = QTimer(self)
+        self.blink_timer.setInterval(_BLINK_MS)
+        self.blink_timer.timeout.connect(self._turn)
+        self._figures_timer = QTimer(self)
+        self._figures_timer.setSingleShot(True)
+        self._figures_timer.setInterval(_FIGURES_MS)
+        self._figures_timer.timeout.connect(self._ask_figures)
+
+    def _connect(self) -> None:
+        viewport = self.viewport
+        self.choose_button.clicked.connect(lambda _checked=False: self.ask_file())
+        self._group.idClicked.connect(lambda number: self.set_mode(MODES[number]))
+        self.size_slider.valueChanged.connect(self._set_radius)
+        self.gain_slider.valueChanged.connect(lambda _value: self._set_gain())
+        self.alternate_box.toggled.connect(lambda _on: self._run_blink())
+        self.turn_button.clicked.connect(lambda _checked=False: self._turn())
+        self.thread_.came.connect(self._on_result)
+        viewport.frame_painted.connect(self._look)
+        viewport.exact_shown.connect(lambda _seconds: self._look())
+        viewport.scene_opened.connect(lambda _info: self._on_scene())
+        viewport.pictures_ready.connect(self._on_pictures)
+        self._set_radius(self.overlay.radius_px)
+        self._set_gain()
+        self.alternate_box.setChecked(not viewport.view_state.config.reduced_motion)
+        self.set_mode("lens")
+
+    def _add_actions(self) -> None:
+        """Keys for the size of the lens, in the registry as all others."""
+        for name, text, key, step in (
+            ("lens_smaller", "S&maller lens", "[", -_RADIUS_STEP_PX),
+            ("lens_larger", "&Larger lens", "]", _RADIUS_STEP_PX),
+        ):
+            action = Action(name, text, shortcuts=(key,))
+            self.window_.actions_by_id.add(action, lambda s=step: self._resize_lens(s))
+
+    # What is shown.
+
+    @property
+    def mode(self) -> Mode:
+        """How the real picture is shown."""
+        return self.overlay.mode
+
+    @property
+    def gain(self) -> float:
+        """Factor of the signed difference."""
+        return float(_GAINS[self.gain_slider.value()])
+
+    def set_mode(self, mode: Mode) -> None:
+        """Show the real picture in another way."""
+        self.mode_buttons[mode].setChecked(True)
+        for name, row in self._options.items():
+            row.setVisible(name == mode)
+        self.overlay.set_turn(True)
+        self.overlay.set_mode(mode)
+        self._run_blink()
+        self._look()
+
+    def setVisible(self, visible: bool) -> None:
+        """Show or hide the panel, and with it what lies over the picture."""
+        super().setVisible(visible)
+        self.overlay.setVisible(visible)
+        self._run_blink()
+        if visible:
+            self._on_scene()
+        else:
+            self._figures_timer.stop()
+            self._withdraw()
+
+    def _set_radius(self, radius_px: int) -> None:
+        self.overlay.set_radius(radius_px)
+        self.size_label.setText(self.tr("{0} px").format(radius_px))
+
+    def _resize_lens(self, step_px: int) -> None:
+        if not self.isHidden():
+            self.size_slider.setValue(self.size_slider.value() + step_px)
+
+    def _set_gain(self) -> None:
+        self.gain_label.setText(f"× {self.gain:g}")
+        self._look()
+
+    def _run_blink(self) -> None:
+        on = self.mode == "blink" and self.alternate_box.isChecked() and not self.isHidden()
+        if on:
+            self.blink_timer.start()
+        else:
+            self.blink_timer.stop()
+
+    def _turn(self) -> None:
+        self.overlay.set_turn(not self.overlay.shows_truth)
+
+    # Choosing and opening.
+
+    def ask_file(self) -> None:
+        """Let the person choose the real picture."""
+        known = self.opened or self.viewport.scene
+        name, _ = QFileDialog.getOpenFileName(
+            self,
+            self.tr("The real picture"),
+            str(Path(known.path).parent) if known is not None else "",
+            self.tr(
+                "Pictures and tile pyramids (*.png *.jpg *.jpeg *.tif *.tiff *.webp *.dzi "
+                "ImageProperties.xml);;All files (*)"
+            ),
+        )
+        if name:
+            file = Path(name)
+            # A Zoomify pyramid is the folder that this file lies in.
+            self.open_truth(str(file.parent if file.name == "ImageProperties.xml" else file))
+
+    def open_truth(self, path: str) -> None:
+        """Open `path` as the real picture of the scene; it is remembered once it is open."""
+        self._forget()
+        self.file_label.setText(self.tr("Opening {0} …").format(Path(path).name))
+        self._open(os.path.abspath(path))
+
+    def _open(self, path: str) -> None:
+        scene = self.viewport.scene
+        if scene is not None:
+            self._opening = TruthOpen(
+                path, scene.identity, scene.path, scene.patch_size, scene.field_size
+            )
+            self.thread_.ask(self._opening)
+
+    def _on_scene(self) -> None:
+        """A scene is open, or the panel is: find its real picture."""
+        scene = self.viewport.scene
+        if scene is None or self.isHidden():
+            return
+        if self._opening is not None and self._opening.scene == scene.identity:
+            return
+        if self.opened is not None and self.opened.scene == scene.identity:
+            self._look()
+            return
+        path = self._paths.get(scene.identity) or self._paths.get(scene.path)
+        if path is None or self.opened is None or path != self.opened.path:
+            self._forget()
+        if path is None:
+            self._opening = None
+            self._show_truth()
+        else:
+            self._open(path)
+
+    def _forget(self) -> None:
+        """There is no real picture any more."""
+        self.opened = self.figures = self._asked = self._figures_of = None
+        self._withdraw()
+        self.overlay.set_images(None)
+        self.figures_view.clear()
+        self.warning.hide()
+
+    def _show_truth(self) -> None:
+        """Write what is open."""
+        text = self.tr(
+            "Choose the picture that this scene was made from: the lens shows it at the same "
+            "place and level."
+        )
+        if self.opened is not None:
+            text = Path(self.opened.path).name
+        self.file_label.setText(text)
+        self.file_label.setToolTip("" if self.opened is None else self.opened.path)
+        warning = "" if self.opened is None else self.opened.warning
+        self.warning.setText(warning)
+        self.warning.setVisible(bool(warning))
+
+    # Requests and results.
+
+    def _look(self) -> None:
+        """After a painted frame: move what is shown; at rest, ask for what is missing."""
+        if self.isHidden() or self.opened is None:
+            return
+        self.overlay.refresh()
+        viewport, scene = self.viewport, self.viewport.scene
+        if scene is None or scene.identity != self.opened.scene or viewport.is_moving:
+            self._figures_timer.stop()
+            return
+        view = viewport.current_exact()
+        if view is None:
+            return
+        held = self._held()
+        wants = self.mode == "difference" and held is not None
+        asked = (view, held.number if wants and held is not None else None, self.gain)
+        if asked != self._asked:
+            self._asked = asked
+            pixels = held.pixels if wants and held is not None else None
+            self.thread_.ask(TruthRequest(scene.identity, view, pixels, self.gain))
+        stale = held is not None and self._figures_of != self._figure_key()
+        if stale and not self._figures_timer.isActive():
+            self._figures_timer.start()
+
+    def _held(self) -> ExactFrame | None:
+        """The exact frame of the view at rest, None before it came."""
+        held = self.viewport.held_exact
+        here = held is not None and held.view == self.viewport.current_exact()
+        return held if here and held is not None and held.seed == self._seed else None
+
+    @property
+    def _seed(self) -> int:
+        return self.viewport.stream.seed
+
+    def _figure_key(self) -> object:
+        return self.viewport.current_exact(), self._seed
+
+    def _ask_figures(self) -> None:
+        """Ask for the scene's part of the figures of the view at rest."""
+        scene, view = self.viewport.scene, self.viewport.current_exact()
+        if self.isHidden() or self.opened is None or scene is None or view is None:
+            return
+        self._figures_of = self._figure_key()
+        pictures = figure_pictures(view, scene, self._seed, self.opened.top_level)
+        self._drawn.clear()
+        self._pictures = PictureRequest(_OWNER, scene.identity, pictures)
+        self.viewport.inference.ask_pictures(self._pictures)
+
+    def _withdraw(self) -> None:
+        """Wait for no pictures any more."""
+        if self._pictures is not None:
+            self.viewport.inference.ask_pictures(PictureRequest(_OWNER, self._pictures.scene))
+            self._pictures = self._figures_of = None
+
+    def _on_pictures(self, ready: PicturesReady) -> None:
+        if ready.request is not self._pictures:
+            return
+        self._drawn.update(enumerate(ready.pixels, ready.first))
+        wanted = ready.request.pictures
+        if len(self._drawn) == len(wanted):
+            drawn = tuple(self._drawn[i] for i in range(len(wanted)))
+            views = tuple(picture.view for picture in wanted)
+            self.thread_.ask(FigureRequest(ready.request.scene, views, drawn))
+
+    def _on_result(self, result: Any) -> None:
+        scene = self.viewport.scene
+        if isinstance(result, Failure):
+            self._opening = None
+            self._show_truth()
+            title = self.tr("The real picture cannot be shown")
+            self.window_.show_failure(Failure(title, result.text, result.details))
+        elif isinstance(result, Progress) and self._opening is not None:
+            percent = "" if result.fraction is None else f" {result.fraction:.0%}"
+            self.file_label.setText(result.text + percent)
+        elif isinstance(result, TruthOpened):
+            if scene is not None and result.scene == scene.identity:
+                self._on_opened(result)
+        elif self.opened is None:
+            return
+        elif isinstance(result, LensImages) and result.frame.scene == self.opened.scene:
+            self.overlay.set_images(result)
+        elif isinstance(result, Figures) and result.request.scene == self.opened.scene:
+            self._show_figures(result)
+
+    def _on_opened(self, opened: TruthOpened) -> None:
+        self.opened, self._opening = opened, None
+        self._show_truth()
+        path = "" if self.viewport.scene is None else self.viewport.scene.path
+        if (self._paths.get(opened.scene) or self._paths.get(path)) != opened.path:
+            try:
+                # By its file too: a run that goes on brings other weights from the same place.
+                for key in (opened.scene, path):
+                    self._paths.keep(key, opened.path)
+            except OSError as error:
+                self.window_.show_notice(str(error))
+        self._look()
+
+    def _show_figures(self, figures: Figures) -> None:
+        """Write what was found; say so where the view is finer than the real picture."""
+        self.figures = figures
+        view = self.viewport.current_exact()
+        top = 0.0 if self.opened is None else self.opened.top_level
+        ends = view is not None and view.level > top + 0.01
+        self.figures_view.show_figures(figures.octaves, top if ends else None)
+
+
+def _images(frame: TruthFrame | None) -> LensImages | None:
+    """In the side thread: what the overlay paints, so that the window converts nothing."""
+    return None if frame is None else lens_images(frame)

@@ -1,0 +1,365 @@
+"""Brings data, doctor, training, panel and viewport together. GUI thread only."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QEvent, QObject, Qt, Signal
+from PySide6.QtWidgets import QMessageBox
+
+from explorer.doctor_thread import DoctorThread
+from explorer.inference_thread import InferenceThread
+from explorer.messages import OpenRequest
+from explorer.training_messages import (
+    LiveSpace,
+    Looked,
+    LookEnded,
+    LookProgress,
+    Phase,
+    SamplesSaved,
+    TrainingEnded,
+    TrainingNote,
+    TrainingResult,
+    TrainingTick,
+    WeightsReady,
+)
+from explorer.training_thread import BesideConfig, TrainingThread
+from explorer.unfinished_run import UnfinishedRun
+from model.training_setup import Recipe
+
+if TYPE_CHECKING:
+    from explorer.main_window import MainWindow
+    from explorer.panels.training_panel import TrainingPanel
+    from model.data.report import DoctorReport
+
+log = logging.getLogger(__name__)
+YIELD_S = 0.4
+"""Training waits until the view has been at rest for so long, s."""
+_NOT_IMAGES = (".safetensors",)
+
+
+class _Bell(QObject):
+    """Carries 'there are results' from a thread to the GUI thread."""
+
+    rung = Signal()
+
+
+class TrainingDesk(QObject):
+    """One data set is looked at, one run trains; the panel shows it, the viewport its weights."""
+
+    def __init__(
+        self,
+        window: MainWindow,
+        inference: InferenceThread,
+        device: str = "auto",
+        precision: str = "auto",
+        config: BesideConfig | None = None,
+    ) -> None:
+        """`config` says how training lives beside the viewer."""
+        super().__init__(window)
+        self.window, self.inference = window, inference
+        self.device, self.precision = device, precision
+        self.config = config or BesideConfig()
+        self.thread_of_run: TrainingThread | None = None
+        """What is training; None: nothing is."""
+        self._latest: TrainingThread | None = None
+        self.unfinished = UnfinishedRun(window.store.folder)
+        self._doctor: DoctorThread | None = None
+        self._question: QMessageBox | None = None
+        self._closing = False
+        self._shown_once = False
+        self._training_bell, self._doctor_bell = _Bell(), _Bell()
+        queued = Qt.ConnectionType.QueuedConnection
+        self._training_bell.rung.connect(self._take_training, queued)
+        self._doctor_bell.rung.connect(self._take_doctor, queued)
+        inference.live = self._live
+        window.data_dropped.connect(self.look)
+        window.training_asked.connect(self.look_at_scene)
+        window.panels.made.connect(self._on_made)
+        window.viewport.frame_painted.connect(self._give_way)
+        window.installEventFilter(self)
+
+    @property
+    def is_training(self) -> bool:
+        """A run is under way, or paused."""
+        return self.thread_of_run is not None
+
+    @property
+    def panel(self) -> TrainingPanel:
+        """The panel; made when it is first wanted."""
+        panel: Any = self.window.panels["training"]
+        return panel
+
+    # Looking at data.
+
+    def look(self, path: str) -> None:
+        """Let the doctor look at `path`, and offer to train on it."""
+        self._show_panel()
+        if self.is_training:
+            self.window.show_notice(self.tr("A run is training; stop it before another begins."))
+            return
+        self._cancel_doctor()
+        self.panel.doctor.start(Path(path).name)
+        self.panel.show_page(self.panel.doctor)
+        self._doctor = DoctorThread(path, self.device, self._doctor_bell.rung.emit)
+        self._doctor.start()
+
+    def look_at_scene(self) -> None:
+        """The same for the image that is open."""
+        scene = self.window.viewport.scene
+        if scene is None:
+            self.window.show_notice(self.tr("Open a large image first."))
+        elif scene.step is not None or Path(scene.path).suffix.lower() in _NOT_IMAGES:
+            self.window.show_notice(
+                self.tr("{0} is a trained scale space; open a large image to train on it.").format(
+                    scene.name
+                )
+            )
+        else:
+            self.look(scene.path)
+
+    def _take_doctor(self) -> None:
+        doctor = self._doctor
+        if doctor is None:
+            return
+        page = self.panel.doctor
+        for result in doctor.take_results():
+            if isinstance(result, LookProgress):
+                page.set_progress(result.fraction)
+            elif isinstance(result, Looked):
+                page.show_report(result.report)
+            elif isinstance(result, LookEnded):
+                page.stop()
+                if result.failure is not None:
+                    self.window.show_failure(result.failure)
+                    self.panel.show_page(self.panel.start)
+
+    def _cancel_doctor(self) -> None:
+        if self._doctor is not None:
+            self._doctor.cancel()
+
+    # The panel.
+
+    def _on_made(self, name: str, panel: Any) -> None:
+        """The training panel exists now: connect it."""
+        if name != "training":
+            return
+        made: TrainingPanel = panel
+        start, doctor, form, run = made.start, made.doctor, made.form, made.run
+        start.look_asked.connect(self.look)
+        start.image_asked.connect(self.look_at_scene)
+        start.continue_asked.connect(self._go_on)
+        start.forget_asked.connect(self._forget)
+        doctor.cancel_requested.connect(self._cancel_doctor)
+        doctor.train_requested.connect(self._show_form)
+        doctor.failed.connect(self.window.show_notice)
+        doctor.exclude_list_written.connect(
+            lambda file: self.window.show_notice(self.tr("Saved {0}").format(file))
+        )
+        form.back_asked.connect(lambda: self.panel.show_page(self.panel.doctor))
+        form.start_asked.connect(self.begin)
+        run.pause_asked.connect(lambda: self._to_run(TrainingThread.pause))
+        run.resume_asked.connect(lambda: self._to_run(TrainingThread.resume))
+        run.snapshot_asked.connect(lambda: self._to_run(TrainingThread.snapshot))
+        run.share_chosen.connect(lambda share: self._to_run(lambda t: t.set_share(share)))
+        run.stop_asked.connect(self._stop_asked)
+        run.view_asked.connect(self._show_run)
+        run.done_asked.connect(lambda: self.panel.show_page(self.panel.start))
+
+    def _show_panel(self) -> None:
+        self.panel.show()
+        self.panel.raise_()
+
+    def _show_form(self, report: DoctorReport) -> None:
+        assert self._doctor is not None, "the report is the doctor's"
+        self.panel.form.show_report(report, self._doctor.path)
+        self.panel.show_page(self.panel.form)
+
+    def _to_run(self, wish: Callable[[TrainingThread], None]) -> None:
+        if self.thread_of_run is not None:
+            wish(self.thread_of_run)
+
+    # A run.
+
+    def begin(self, recipe: Recipe, share: float = 1.0) -> None:
+        """Train; the panel shows it."""
+        if self.is_training:
+            return
+        recipe = replace(recipe, device=self.device)
+        self._cancel_doctor()
+        thread = TrainingThread(recipe, self._training_bell.rung.emit, self.config)
+        thread.set_share(share)
+        self.thread_of_run, self._latest, self._shown_once = thread, thread, False
+        self.panel.run.begin(recipe, share)
+        self.panel.show_page(self.panel.run)
+        thread.start()
+
+    def offer_unfinished(self) -> None:
+        """Where a crash ended a run: offer to go on with it."""
+        recipe = self.unfinished.find()
+        if recipe is None:
+            return
+        self._show_panel()
+        self.panel.start.offer(recipe)
+        self.window.show_notice(
+            self.tr("Training on {0} was cut off; the panel can continue it.").format(
+                Path(recipe.data).name
+            )
+        )
+
+    def _go_on(self) -> None:
+        recipe = self.unfinished.find()
+        self.panel.start.offer(None)
+        if recipe is not None:
+            self.begin(replace(recipe, resume=True, minutes=None, kimg=None))
+
+    def _forget(self) -> None:
+        self.unfinished.clear()
+        self.panel.start.offer(None)
+
+    def _take_training(self) -> None:
+        thread = self.thread_of_run
+        if thread is None:
+            return
+        for result in thread.take_results():
+            self._accept(thread, result)
+
+    def _accept(self, thread: TrainingThread, result: TrainingResult) -> None:
+        page = self.panel.run
+        if isinstance(result, TrainingTick):
+            page.show_tick(result)
+        elif isinstance(result, Phase):
+            page.show_phase(result)
+        elif isinstance(result, TrainingNote):
+            page.tell(result.text)
+        elif isinstance(result, SamplesSaved):
+            page.show_samples(result)
+        elif isinstance(result, WeightsReady):
+            self._show_weights(thread, result)
+        elif isinstance(result, TrainingEnded):
+            self._on_ended(thread, result)
+        else:
+            page.tell(f"{result.title}: {result.text}")
+            if not self._closing:
+                self.window.show_failure(result)
+
+    def _show_weights(self, thread: TrainingThread, ready: WeightsReady) -> None:
+        """Newer weights: into the viewport, unless the person looks at something else."""
+        if not self._shown_once:
+            self._note_begun(thread.recipe)
+        scene = self.window.viewport.scene
+        if not self._shown_once or (scene is not None and scene.path == ready.folder):
+            self._shown_once = True
+            self._show_run()
+
+    def _note_begun(self, recipe: Recipe) -> None:
+        try:
+            self.unfinished.write(recipe)
+        except OSError as error:
+            log.warning("A crash of this run will not be offered to be continued: %s", error)
+
+    def _show_run(self) -> None:
+        """Open the run's newest weights; the view stays where it is."""
+        if self._latest is not None:
+            folder = self._latest.recipe.folder
+            self.inference.open(OpenRequest(folder, self.device, self.precision))
+
+    def _on_ended(self, thread: TrainingThread, ended: TrainingEnded) -> None:
+        thread.join(5.0)
+        self.thread_of_run = None
+        if not ended.kept:
+            self._latest = None
+        if ended.kept or not thread.recipe.resume:
+            try:
+                self.unfinished.clear()
+            except OSError as error:
+                log.warning("The note on the run cannot be removed: %s", error)
+        self.panel.run.end(ended)
+        if self._question is not None:
+            self._question.close()
+        if self._closing:
+            self.window.close()
+
+    def _live(self, path: str) -> LiveSpace | None:
+        """In the inference thread: the newest weights of the run, where `path` is its folder."""
+        thread = self._latest
+        return None if thread is None else thread.live(path)
+
+    def _give_way(self) -> None:
+        """After every painted frame: training waits while the view moves."""
+        thread, viewport = self.thread_of_run, self.window.viewport
+        if thread is None:
+            return
+        since = viewport.view_state.rest_since
+        now = time.perf_counter()
+        if viewport.is_moving or since is None:
+            thread.hold(YIELD_S)
+        elif now - since < YIELD_S:
+            thread.hold(since + YIELD_S - now)
+
+    # Stopping.
+
+    def _stop_asked(self, keep: bool) -> None:
+        if keep:
+            self._stop(True)
+        elif self.thread_of_run is not None:
+            folder = self.thread_of_run.recipe.folder
+            text = self.tr("Discard this run? What it has learned is removed from {0}.")
+            box = self._ask(text.format(folder), self.tr("Discard"))
+            box.accepted.connect(lambda: self._stop(False))
+
+    def _stop(self, keep: bool) -> None:
+        if self.thread_of_run is not None:
+            self.panel.run.stopping()
+            self.thread_of_run.stop(keep)
+
+    def _ask(self, text: str, yes: str) -> QMessageBox:
+        """A question that does not block; `accepted` is yes."""
+        box = QMessageBox(self.window)
+        box.setIcon(QMessageBox.Icon.Question)
+        box.setWindowModality(Qt.WindowModality.WindowModal)
+        box.setWindowTitle(self.tr("Training"))
+        box.setText(text)
+        box.addButton(yes, QMessageBox.ButtonRole.AcceptRole)
+        box.addButton(QMessageBox.StandardButton.Cancel)
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box.finished.connect(self._answered)
+        self._question = box
+        box.open()
+        return box
+
+    def _answered(self) -> None:
+        self._question = None
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """The window is to close while a run trains: ask, and close when it has ended."""
+        if event.type() != QEvent.Type.Close or not self.is_training:
+            return False
+        event.ignore()
+        if not self._closing and self._question is None:
+            text = self.tr("A run is training. Keep what it has learned, and close?")
+            self._ask(text, self.tr("Keep and close")).accepted.connect(self._keep_and_close)
+        return True
+
+    def _keep_and_close(self) -> None:
+        self._closing = True
+        self._stop(True)
+
+    def close(self) -> None:
+        """The app ends, asked or not: keep what was learned, end the threads."""
+        self.window.removeEventFilter(self)
+        self._cancel_doctor()
+        if self._doctor is not None:
+            self._doctor.join(5.0)
+        thread, self.thread_of_run = self.thread_of_run, None
+        if thread is not None:
+            thread.stop(True)
+            if thread.join(20.0):
+                self.unfinished.clear()
+            else:
+                log.warning("Training did not end in time; its last saved state is good.")

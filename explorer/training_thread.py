@@ -1,0 +1,344 @@
+"""The thread that trains beside the viewer: it gives way to every movement of the view.
+
+The window's wishes (pause, stop, share...) are flags under one condition; training looks at them
+between two steps, and gives way between the groups of a step. What it has to say goes into a
+mailbox, as the inference thread does it. Averaged weights leave it as frozen copies only.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from explorer.mailbox import Mailbox
+from explorer.messages import Failure
+from explorer.priority import lower_priority
+from explorer.training_messages import (
+    PAUSED,
+    PREPARING,
+    SAVING,
+    TRAINING,
+    LiveSpace,
+    Phase,
+    SamplesSaved,
+    TrainingEnded,
+    TrainingNote,
+    TrainingResult,
+    TrainingTick,
+    WeightsReady,
+)
+from model.training_setup import Recipe
+
+if TYPE_CHECKING:
+    from model.runs import Run
+    from model.trainer import TrainingStatus
+
+log = logging.getLogger(__name__)
+LEAST_SHARE = 0.1
+"""Smallest share of the time that training can be given."""
+_LOOK_S = 1.0
+
+
+@dataclass(frozen=True)
+class BesideConfig:
+    """How training lives beside the viewer."""
+
+    publish_s: float = 10.0
+    """From one frozen copy of the averaged weights to the next, s."""
+    tick_s: float = 0.25
+    """From one report of figures to the next at least, s."""
+    niceness: int = 13
+    """Added to the niceness of the thread: the inference thread and the window come first."""
+    threads: int = 0
+    """Cores that torch uses for training; 0: all."""
+
+
+class TrainingThread:
+    """One training run."""
+
+    def __init__(
+        self, recipe: Recipe, on_dirty: Callable[[], None], config: BesideConfig | None = None
+    ) -> None:
+        """Prepare; `start` begins.
+
+        Args:
+            recipe: What to train.
+            on_dirty: Called from this thread when `take_results` has something. Must not block.
+            config: How it lives beside the viewer.
+        """
+        self.recipe = recipe
+        self.config = config or BesideConfig()
+        self._mailbox: Mailbox[TrainingResult] = Mailbox(on_dirty)
+        self._thread = threading.Thread(target=self._run, name="training", daemon=True)
+        self._wake = threading.Condition()
+        self._is_paused = False
+        self._wants_snapshot = False
+        self._stop: str = ""
+        self._share = 1.0
+        self._hold_until = 0.0
+        self._live: LiveSpace | None = None
+        # Owned by the thread from here on.
+        self._breathed_at: float | None = None
+        self._published_at = self._ticked_at = self._told_at = self._looked_at = 0.0
+        self._phase = ""
+        self._note = ""
+        self._statuses: list[TrainingStatus] = []
+        self._sample = ""
+
+    # Called by the window.
+
+    def start(self) -> None:
+        """Begin; torch is imported in the thread."""
+        self._thread.start()
+
+    def pause(self) -> None:
+        """Make no step after the one under way."""
+        self._set(_is_paused=True)
+
+    def resume(self) -> None:
+        """Go on after a pause or a failure."""
+        self._set(_is_paused=False)
+
+    def stop(self, keep: bool) -> None:
+        """End: save after the step under way, or drop everything and remove the run's files."""
+        self._set(_stop="keep" if keep else "discard")
+
+    def snapshot(self) -> None:
+        """Save, and show the averaged weights, after the step under way."""
+        self._set(_wants_snapshot=True)
+
+    def set_share(self, share: float) -> None:
+        """Use this part of the time, `LEAST_SHARE` to 1; the rest is slept."""
+        self._set(_share=min(max(share, LEAST_SHARE), 1.0))
+
+    def hold(self, seconds: float) -> None:
+        """Somebody needs the machine: begin nothing for so long. Cheap; call it as often as so."""
+        self._hold_until = max(self._hold_until, time.perf_counter() + seconds)
+
+    def take_results(self) -> list[TrainingResult]:
+        """Everything that has come since the last call."""
+        return self._mailbox.take()
+
+    def live(self, path: str) -> LiveSpace | None:
+        """The newest frozen weights, where `path` is this run's folder. Any thread."""
+        return self._live if path == self.recipe.folder else None
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the end; whether it has come."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def _set(self, **wishes: object) -> None:
+        with self._wake:
+            for name, value in wishes.items():
+                setattr(self, name, value)
+            self._wake.notify_all()
+
+    # The thread itself.
+
+    def _run(self) -> None:
+        lower_priority(self.config.niceness)
+        kept = finished = False
+        try:
+            kept, finished = self._train()
+        except _Discarded:
+            pass
+        except Exception as error:  # noqa: BLE001  # the thread's boundary: it becomes a value
+            self._tell_failure("Training ended", error)
+        self._mailbox.put(TrainingEnded(self.recipe.folder, kept, finished))
+
+    def _train(self) -> tuple[bool, bool]:
+        """Prepare, train, end; whether a run is kept, and whether its budget is used up."""
+        import torch
+
+        from model.runs import STATE, remove_run
+        from model.training_setup import close, prepare
+
+        recipe, folder = self.recipe, Path(self.recipe.folder)
+        if not recipe.resume and folder.exists() and any(folder.iterdir()):
+            raise ValueError(f"{folder} is not empty; name a new folder for the run.")
+        torch.set_num_threads(self.config.threads or os.cpu_count() or 1)
+        try:
+            run = prepare(recipe, self._report, lambda line: self._mailbox.put(TrainingNote(line)))
+        except _Discarded:
+            if not recipe.resume:
+                remove_run(folder)
+            raise
+        try:
+            run.trainer.breathe = self._breathe
+            self._steps(run)
+            self._publish(run)
+        except _Discarded:
+            remove_run(folder)
+            raise
+        finally:
+            close(run.source)
+        return (folder / STATE).exists(), run.trainer.finished
+
+    def _steps(self, run: Run) -> None:
+        """Train until the budget is used or somebody stops; a failure pauses."""
+        from model.trainer import Diverged
+
+        while True:
+            try:
+                run.train(
+                    lambda _tick: None,
+                    lambda: self._between(run),
+                    lambda status, note: self._on_step(run, status, note),
+                )
+                return
+            except (OSError, MemoryError, RuntimeError, Diverged) as error:
+                self._tell_failure("Training has paused", error)
+            with self._wake:
+                self._is_paused = not self._stop
+            self._wait_while_paused()
+            if self._stop:
+                self._save_at_last(run)
+                return
+
+    def _save_at_last(self, run: Run) -> None:
+        """After a failure: what can be saved is saved; else the last saved state stays."""
+        if self._stop == "discard":
+            raise _Discarded
+        try:
+            run.save()
+        except OSError as error:
+            self._tell_failure("The last steps were not saved", error)
+
+    def _report(self, text: str, fraction: float) -> None:
+        """Preparation goes on; a stop ends it."""
+        if self._stop:
+            raise _Discarded
+        now = time.perf_counter()
+        if now - self._told_at > 0.1 or fraction == 0:
+            self._told_at = now
+            self._phase = PREPARING
+            self._mailbox.put(Phase(PREPARING, text, fraction or None))
+
+    # Between steps.
+
+    def _between(self, run: Run) -> bool:
+        """Do what was asked for; whether to stop."""
+        now = time.perf_counter()
+        if run.trainer.step_count and now - self._published_at > self.config.publish_s:
+            self._publish(run)
+        while True:
+            if self._wants_snapshot and not self._stop:
+                self._wants_snapshot = False
+                self._tell_phase(SAVING)
+                run.save()
+                self._publish(run)
+            self._tell_samples(run)
+            self._wait_while_paused()
+            if self._stop or not self._wants_snapshot:
+                break
+        if self._stop == "discard":
+            raise _Discarded
+        self._tell_phase(SAVING if self._stop else TRAINING)
+        return bool(self._stop)
+
+    def _wait_while_paused(self) -> None:
+        """Return when training may go on, or when there is something else to do."""
+        waited = False
+        with self._wake:
+            while self._is_paused and not self._stop and not self._wants_snapshot:
+                self._tell_phase(PAUSED)
+                waited = True
+                self._wake.wait()
+        if waited:
+            self._breathed_at = None
+
+    def _breathe(self) -> float:
+        """Before every group of windows: give way. Returns the seconds that it waited."""
+        began = time.perf_counter()
+        worked_s = 0.0 if self._breathed_at is None else began - self._breathed_at
+        rest_until = began + worked_s * (1 / self._share - 1)
+        with self._wake:
+            while not self._stop:
+                left_s = max(rest_until, self._hold_until) - time.perf_counter()
+                if left_s <= 0:
+                    break
+                self._wake.wait(left_s)
+        if self._stop == "discard":
+            raise _Discarded
+        self._breathed_at = time.perf_counter()
+        return self._breathed_at - began
+
+    def _publish(self, run: Run) -> None:
+        """Hand a frozen copy of the averaged weights out."""
+        step = run.trainer.step_count
+        self._published_at = time.perf_counter()
+        if self._live is None or self._live.step != step:
+            self._live = LiveSpace(run.frozen_space(), step)
+            self._mailbox.put(WeightsReady(self.recipe.folder, step))
+
+    # What the window is told.
+
+    def _on_step(self, run: Run, status: TrainingStatus, note: str) -> None:
+        if note and note != self._note:
+            self._mailbox.put(TrainingNote(note))
+        self._note = note
+        self._statuses.append(status)
+        now = time.perf_counter()
+        if now - self._ticked_at < self.config.tick_s:
+            return
+        self._ticked_at = now
+        statuses, self._statuses = self._statuses, []
+        losses: dict[str, list[float]] = {}
+        for each in statuses:
+            for name, value in each.losses.items():
+                losses.setdefault(name, []).append(value)
+        used_s = sum(each.seconds for each in statuses)
+        left = run.trainer.elapsed * (1 / max(status.fraction, 1e-6) - 1) / self._share
+        self._mailbox.put(
+            TrainingTick(
+                step=status.step,
+                kimg=status.cur_nimg / 1000,
+                fraction=status.fraction,
+                seconds_left=left,
+                images_per_second=len(statuses) * run.trainer.images_per_step / max(used_s, 1e-6),
+                losses={name: sum(values) / len(values) for name, values in losses.items()},
+            )
+        )
+
+    def _tell_samples(self, run: Run) -> None:
+        """Say which strip of samples is the newest, where that changed."""
+        now = time.perf_counter()
+        if now - self._looked_at < _LOOK_S:
+            return
+        self._looked_at = now
+        newest = max((run.folder / "samples").glob("step*.jpg"), default=None)
+        if newest is not None and str(newest) != self._sample:
+            self._sample = str(newest)
+            step = int(newest.stem.removeprefix("step"))
+            self._mailbox.put(SamplesSaved(self._sample, step))
+
+    def _tell_phase(self, name: str) -> None:
+        if self._phase != name:
+            self._phase = name
+            self._mailbox.put(Phase(name))
+
+    def _tell_failure(self, title: str, error: Exception) -> None:
+        log.info("%s", title, exc_info=error)
+        text = str(error).strip() or type(error).__name__
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            text = f"the disk is full ({text}); free some space, then resume."
+        self._mailbox.put(Failure(title, text, traceback.format_exc()))
+
+
+class _Discarded(Exception):
+    """Nothing of this run is to be kept."""

@@ -1,0 +1,396 @@
+"""The reality lens in a real window: real pixels in their place, and honest figures."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from PySide6.QtCore import QPoint, Qt
+from PySide6.QtGui import QImage, QRegion
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QWidget
+from pytestqt.qtbot import QtBot
+
+from explorer.app import App
+from explorer.camera import Camera
+from explorer.panels.lens_panel import LensPanel
+from explorer.settings import Settings, SettingsStore
+from explorer.truth import signed_difference
+from explorer.truth_messages import OctaveFigures, verdict_runs
+from explorer.truth_paths import TruthPaths
+from model.header import METADATA_KEY, CheckpointHeader
+from model.pyramid import ImagePyramid
+from model.space import Window, to_uint8
+from tests.explorer.conftest import MakeApp
+from tests.explorer.fakes import FakeSpace, field_color
+from tests.explorer.hands import hover
+
+WAIT_MS = 30_000
+FIELD = (1.25, 1.0)
+SIZE = (820, 420)
+A = Camera(0.1, 0.05, 1.5)
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Pyramids of these tests go with them."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def painting(height: int = 512, sign: float = 1.0, noise: float = 0.0) -> NDArray[np.uint8]:
+    """The fake's field as a picture; `sign` -1 is its negative, `noise` is of single pixels."""
+    width = round(height * FIELD[0])
+    x = ((np.arange(width) + 0.5) / width - 0.5) * FIELD[0]
+    y = ((np.arange(height) + 0.5) / height - 0.5) * FIELD[1]
+    img = sign * field_color(x[None, :], y[:, None])
+    img += noise * np.random.default_rng(3).standard_normal(img.shape)
+    return np.clip(img * 127.5 + 128, 0, 255).astype(np.uint8)
+
+
+def save(path: Path, pixels: NDArray[np.uint8]) -> Path:
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def show_lens(qtbot: QtBot, app: App) -> LensPanel:
+    qtbot.waitUntil(lambda: app.viewport.scene is not None, timeout=WAIT_MS)
+    app.window.actions_by_id["lens"].trigger()
+    panel = app.window.panels["lens"]
+    assert isinstance(panel, LensPanel)
+    return panel
+
+
+def until_shown(qtbot: QtBot, app: App, panel: LensPanel) -> None:
+    """Wait for the exact frame, and the real picture of the same view."""
+
+    def shown() -> bool:
+        frame = panel.overlay.frame
+        there = frame is not None and frame.view == app.viewport.current_exact()
+        return app.viewport.is_exact and there
+
+    qtbot.waitUntil(shown, timeout=WAIT_MS)
+
+
+def opened_lens(qtbot: QtBot, app: App, picture: Path, camera: Camera = A) -> LensPanel:
+    panel = show_lens(qtbot, app)
+    app.viewport.view_state.jump_to(camera)
+    app.viewport.wake()
+    panel.open_truth(str(picture))
+    until_shown(qtbot, app, panel)
+    return panel
+
+
+def painted(widget: QWidget) -> NDArray[np.uint8]:
+    """What a widget paints over what lies below: uint8 [H, W, 4], RGBA."""
+    image = QImage(widget.size(), QImage.Format.Format_ARGB32_Premultiplied)
+    image.fill(Qt.GlobalColor.transparent)
+    widget.render(image, QPoint(), QRegion(), QWidget.RenderFlag(0))
+    rgba = image.convertToFormat(QImage.Format.Format_RGBA8888)
+    rows = np.frombuffer(rgba.constBits(), np.uint8).reshape(rgba.height(), rgba.bytesPerLine())
+    return rows[:, : 4 * rgba.width()].reshape(rgba.height(), rgba.width(), 4).copy()
+
+
+def real_rgb(app: App, x: int, y: int, sign: float) -> NDArray[np.float64]:
+    """The colour that the real picture has at a screen point, 0 to 255, by its formula."""
+    fx, fy = app.viewport.view_state.view.to_field(x + 0.5, y + 0.5)
+    return np.asarray(sign * field_color(np.array(fx), np.array(fy)) * 127.5 + 127.5)
+
+
+def test_the_lens_shows_the_real_picture_at_the_same_place(
+    make_app: MakeApp, qtbot: QtBot, tmp_path: Path
+) -> None:
+    app = make_app(window_size=SIZE)
+    panel = opened_lens(qtbot, app, save(tmp_path / "real.png", painting(sign=-1)))
+    overlay = panel.overlay
+    panel.size_slider.setValue(60)
+    hover(app.viewport, 90, 120)
+    pixels = painted(overlay)
+    for x, y in ((90, 120), (60, 100), (120, 150)):
+        assert pixels[y, x, 3] == 255
+        assert np.abs(pixels[y, x, :3] - real_rgb(app, x, y, -1)).max() < 4
+    for x, y in ((90, 190), (20, 120), (170, 200)):
+        assert pixels[y, x, 3] == 0
+    hover(app.viewport, 160, 200)
+    moved = painted(overlay)
+    assert moved[200, 170, 3] == 255 and moved[100, 60, 3] == 0
+    frame = overlay.frame
+    assert frame is not None
+    with_crop = ImagePyramid.open(tmp_path / "real.png", patch_size=64)
+    (width, height), view = frame.view.size, frame.view
+    window = Window(view.origin_xy, view.level, height, width)
+    assert np.array_equal(frame.pixels[..., :3], to_uint8(with_crop.render([window]))[0].numpy())
+    with_crop.close()
+
+
+def test_bracket_keys_change_the_lens(make_app: MakeApp, qtbot: QtBot) -> None:
+    app = make_app(window_size=SIZE)
+    panel = show_lens(qtbot, app)
+    before = panel.overlay.radius_px
+    QTest.keyClick(app.window, Qt.Key.Key_BracketRight)
+    assert panel.overlay.radius_px > before
+    QTest.keyClick(app.window, Qt.Key.Key_BracketLeft)
+    assert panel.overlay.radius_px == before == panel.size_slider.value()
+    show_lens(qtbot, app)
+    assert panel.isHidden() and panel.overlay.isHidden()
+    panel.show()
+    assert panel.overlay.isVisible()
+    panel.close()
+    assert panel.overlay.isHidden() and not app.window.actions_by_id["lens"].isChecked()
+    QTest.keyClick(app.window, Qt.Key.Key_BracketRight)
+    assert panel.overlay.radius_px == before
+
+
+def test_the_line_is_dragged_and_moved_by_keys(
+    make_app: MakeApp, qtbot: QtBot, tmp_path: Path
+) -> None:
+    app = make_app(window_size=SIZE)
+    panel = opened_lens(qtbot, app, save(tmp_path / "real.png", painting(sign=-1)))
+    QTest.mouseClick(panel.mode_buttons["split"], Qt.MouseButton.LeftButton)
+    overlay, handle = panel.overlay, panel.overlay.handle
+    assert handle.isVisible()
+    width = overlay.width()
+    left = Qt.MouseButton.LeftButton
+    QTest.mousePress(handle, left, pos=QPoint(8, 50))
+    for x in (width * 5 // 8, width * 3 // 4):
+        QTest.mouseMove(handle, handle.mapFromParent(QPoint(x, 50)))
+    QTest.mouseRelease(handle, left, pos=QPoint(8, 50))
+    line = round(overlay.split * width)
+    assert abs(line - 3 * width // 4) <= 1
+    pixels = painted(overlay)
+    y = 200
+    assert pixels[y, line - 20, 3] == 0
+    x = line + 20
+    assert np.abs(pixels[y, x, :3] - real_rgb(app, x, y, -1)).max() < 4
+    QTest.keyClick(handle, Qt.Key.Key_Left)
+    assert overlay.split * width < line - 1
+    panel.set_mode("lens")
+    assert not handle.isVisible()
+
+
+def test_the_difference_is_grey_where_both_are_equal(
+    make_app: MakeApp, qtbot: QtBot, tmp_path: Path
+) -> None:
+    app = make_app(window_size=SIZE)
+    img = painting(1024)
+    img[:, 640:] = np.clip(img[:, 640:].astype(int) - 20, 0, 255).astype(np.uint8)
+    panel = opened_lens(qtbot, app, save(tmp_path / "real.png", img), Camera(0.0, 0.0, 1.0))
+    panel.set_mode("difference")
+    panel.gain_slider.setValue(1)  # twice
+
+    def there() -> bool:
+        frame = panel.overlay.frame
+        return frame is not None and frame.difference is not None and frame.gain == 2.0
+
+    qtbot.waitUntil(there, timeout=WAIT_MS)
+    frame = panel.overlay.frame
+    assert frame is not None and frame.difference is not None
+    middle = frame.view.size[0] // 2
+    left, right = frame.difference[:, : middle - 4, :3], frame.difference[:, middle + 4 :, :3]
+    assert np.abs(left.astype(int) - 128).max() <= 4
+    assert np.abs(np.median(right) - 168) <= 3
+    pixels = painted(panel.overlay)
+    assert abs(int(pixels[200, 60, 1]) - 128) <= 4
+
+
+def test_a_signed_difference_has_its_gain_and_ends() -> None:
+    generated = np.array([[[10, 128, 255, 255], [0, 5, 200, 255]]], np.uint8)
+    real = np.array([[[10, 120, 0, 255], [200, 7, 200, 255]]], np.uint8)
+    found = signed_difference(generated, real, 4.0)
+    assert found[0].tolist() == [[128, 160, 255, 255], [0, 120, 128, 255]]
+
+
+def test_blinking_waits_to_be_asked_where_motion_is_reduced(
+    make_app: MakeApp, qtbot: QtBot, tmp_path: Path
+) -> None:
+    store = SettingsStore(tmp_path / "settings")
+    store.save(Settings(motion="reduced"))
+    app = make_app(store=store, window_size=SIZE)
+    panel = opened_lens(qtbot, app, save(tmp_path / "real.png", painting(sign=-1)))
+    panel.set_mode("blink")
+    assert not panel.blink_timer.isActive() and not panel.alternate_box.isChecked()
+    assert painted(panel.overlay)[200, 100, 3] == 255
+    QTest.mouseClick(panel.turn_button, Qt.MouseButton.LeftButton)
+    assert painted(panel.overlay)[200, 100, 3] == 0
+    panel.alternate_box.setChecked(True)
+    assert panel.blink_timer.isActive()
+    qtbot.waitUntil(lambda: panel.overlay.shows_truth, timeout=WAIT_MS)
+    panel.set_mode("lens")
+    assert not panel.blink_timer.isActive()
+
+
+def test_full_motion_blinks_by_itself(make_app: MakeApp, qtbot: QtBot, tmp_path: Path) -> None:
+    store = SettingsStore(tmp_path / "settings")
+    store.save(Settings(motion="full"))
+    panel = show_lens(qtbot, make_app(store=store, window_size=SIZE))
+    panel.set_mode("blink")
+    assert panel.blink_timer.isActive()
+    panel.setVisible(False)
+    assert not panel.blink_timer.isActive()
+
+
+def test_figures_say_which_octaves_are_remembered(
+    make_app: MakeApp, qtbot: QtBot, tmp_path: Path
+) -> None:
+    app = make_app(window_size=SIZE)
+    real = save(tmp_path / "real.png", painting(1024, noise=0.2))
+    panel = opened_lens(qtbot, app, real, Camera(0.0, 0.0, 2.0))
+    qtbot.waitUntil(lambda: panel.figures is not None, timeout=WAIT_MS)
+    figures = panel.figures
+    assert figures is not None
+    # Noise of single pixels averages away: coarse levels agree, the file's own pixels do not.
+    assert [o.level for o in figures.octaves] == [0, 1, 2, 3, 4]
+    assert [o.verdict for o in figures.octaves] == ["remembered"] * 3 + ["soft"] * 2
+    pyramid = ImagePyramid.open(real, patch_size=64)
+    for view, each in zip(figures.request.views, figures.octaves, strict=True):
+        assert max(view.size) <= 256
+        width, height = view.size
+        windows = [Window(view.origin_xy, view.level, height, width)]
+        a, b = (to_uint8(s.render(windows)).numpy() / 127.5 for s in (FakeSpace(), pyramid))
+        mse = float(np.mean((a - b) ** 2))
+        assert each.psnr_db == pytest.approx(10 * math.log10(4 / mse), abs=0.01)
+    pyramid.close()
+    view = panel.figures_view
+    assert view.sentence.text().startswith("Octaves 0 to 2 remembered, 3 to 4 soft.")
+    assert "ends at level 4.0" in view.sentence.text()
+    assert view.table.rowCount() == 5
+    assert view.table.item(4, 3).text() == "soft"
+
+
+@pytest.mark.parametrize(
+    ("psnr_db", "high_band_db", "verdict"),
+    [
+        (28.0, -20.0, "remembered"),
+        (math.inf, 0.0, "remembered"),
+        (27.9, -3.9, "invented"),
+        (15.0, 2.0, "invented"),
+        (27.9, -4.1, "soft"),
+        (10.0, -math.inf, "soft"),
+    ],
+)
+def test_the_rule_of_the_verdicts(psnr_db: float, high_band_db: float, verdict: str) -> None:
+    assert OctaveFigures(3.0, psnr_db, high_band_db).verdict == verdict
+
+
+def test_neighbouring_levels_of_one_verdict_are_one_run() -> None:
+    octaves = tuple(OctaveFigures(float(i), db, 0.0) for i, db in enumerate((40, 30, 20, 10, 30)))
+    assert verdict_runs(octaves) == [("remembered", 0, 1), ("invented", 2, 3), ("remembered", 4, 4)]
+
+
+def test_while_the_view_moves_the_frame_stays_in_its_place(
+    make_app: MakeApp, qtbot: QtBot, tmp_path: Path
+) -> None:
+    app = make_app(window_size=SIZE)
+    panel = opened_lens(qtbot, app, save(tmp_path / "real.png", painting(sign=-1)))
+    panel.set_mode("blink")
+    panel.alternate_box.setChecked(False)
+    panel.overlay.set_turn(True)
+    panel.thread_.stop()
+    state = app.viewport.view_state
+    here = state.displayed
+    shift = 40 / state.view.density
+    state.jump_to(Camera(here.cx + shift, here.cy, here.log2_zoom))
+    pixels = painted(panel.overlay)
+    assert np.abs(pixels[200, 100, :3] - real_rgb(app, 100, 200, -1)).max() < 4
+    assert pixels[200, panel.overlay.width() - 20, 3] == 0
+
+
+def test_the_picture_is_remembered_for_the_scene(
+    make_app: MakeApp, qtbot: QtBot, tmp_path: Path
+) -> None:
+    store = SettingsStore(tmp_path / "settings")
+    first = make_app(store=store, window_size=SIZE)
+    opened_lens(qtbot, first, save(tmp_path / "real.png", painting()))
+    assert "fake" in json.loads((tmp_path / "settings" / "truth.json").read_text())["paths"]
+    first.close()
+    again = make_app(store=store, window_size=SIZE)
+    panel = show_lens(qtbot, again)
+    until_shown(qtbot, again, panel)
+    assert panel.file_label.text() == "real.png"
+    thread = panel.thread_.side
+    again.close()
+    assert thread.stop(0.0)
+
+
+def write_scene(path: Path, source: dict[str, object]) -> None:
+    """A checkpoint with nothing but a head."""
+    head = CheckpointHeader(64, FIELD, (0.0, 8.0), {}, source=source)
+    text = json.dumps({"__metadata__": {METADATA_KEY: head.to_json()}}).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text)
+
+
+@pytest.mark.parametrize(("scale", "warns"), [(1.0, False), (0.5, True)])
+def test_the_crop_of_the_checkpoint_is_applied(
+    make_app: MakeApp, qtbot: QtBot, tmp_path: Path, scale: float, warns: bool
+) -> None:
+    full = np.zeros((700, 1000, 3), np.uint8)
+    full[100:612, 200:840] = painting(sign=-1)
+    source = {"name": "real.png", "size": [1000, 700], "crop": [200, 100, 840, 612]}
+    scene = tmp_path / "night.safetensors"
+    write_scene(scene, source)
+    image = Image.fromarray(full)
+    image.resize((round(1000 * scale), round(700 * scale))).save(tmp_path / "other.png")
+    app = make_app(path=str(scene), window_size=SIZE)
+    panel = opened_lens(qtbot, app, tmp_path / "other.png")
+    hover(app.viewport, 90, 120)
+    pixels = painted(panel.overlay)
+    assert np.abs(pixels[120, 90, :3] - real_rgb(app, 90, 120, -1)).max() < 6
+    assert panel.warning.isVisible() == warns
+    assert ("500 x 350" in panel.warning.text()) == warns
+
+
+def test_a_file_that_is_no_picture_is_told(make_app: MakeApp, qtbot: QtBot, tmp_path: Path) -> None:
+    app = make_app(window_size=SIZE)
+    panel = show_lens(qtbot, app)
+    (tmp_path / "words.png").write_text("no picture")
+    panel.open_truth(str(tmp_path / "words.png"))
+    qtbot.waitUntil(lambda: app.window.failure_dialog is not None, timeout=WAIT_MS)
+    assert panel.opened is None and panel.overlay.frame is None
+    app.window.failure_dialog.close()  # type: ignore[union-attr]
+    panel.open_truth(str(save(tmp_path / "real.png", painting())))
+    until_shown(qtbot, app, panel)
+
+
+def test_paths_survive_and_broken_files_do_not_hurt(tmp_path: Path) -> None:
+    file = tmp_path / "folder" / "truth.json"
+    here = str(save(tmp_path / "a.png", painting(16)))
+    paths = TruthPaths(file)
+    paths.keep("one", here)
+    paths.keep("two", str(tmp_path / "gone.png"))
+    again = TruthPaths(file)
+    assert again.get("one") == here and again.get("two") is None and again.get("three") is None
+    for broken in ("{", "[]", '{"paths": 3}', "[" * 100_000):
+        file.write_text(broken)
+        assert TruthPaths(file).get("one") is None
+
+
+def test_every_widget_of_the_panel_has_a_name(make_app: MakeApp, qtbot: QtBot) -> None:
+    panel = show_lens(qtbot, make_app(window_size=SIZE))
+    named: Callable[[QWidget], bool] = lambda w: bool(w.accessibleName())  # noqa: E731
+    for widget in (panel.choose_button, panel.size_slider, panel.gain_slider, panel.turn_button):
+        assert named(widget)
+    assert all(named(button) for button in panel.mode_buttons.values())
+    assert named(panel.overlay) and named(panel.overlay.handle) and named(panel.figures_view.table)
+
+
+def test_opening_says_how_far_it_is_and_ends_with_the_window(
+    make_app: MakeApp, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def open_for_ever(*_args: object, progress: Callable[[float], None], **_more: object) -> None:
+        while True:
+            progress(0.5)
+            time.sleep(0.01)
+
+    app = make_app(window_size=SIZE)
+    panel = show_lens(qtbot, app)
+    monkeypatch.setattr(ImagePyramid, "open", open_for_ever)
+    panel.open_truth(str(save(tmp_path / "real.png", painting())))
+    qtbot.waitUntil(lambda: "50%" in panel.file_label.text(), timeout=WAIT_MS)
+    app.close()
+    assert panel.thread_.side.stop(0.0)

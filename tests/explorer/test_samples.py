@@ -1,0 +1,44 @@
+"""Help offers training pictures to whoever has none at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pytestqt.qtbot import QtBot
+
+from explorer.arrivals import is_data_folder
+from explorer.shipped import SAMPLE_PATCHES, shipped
+from tests.explorer.conftest import MakeApp
+
+
+def test_the_help_menu_drops_the_sample_patches(make_app: MakeApp, qtbot: QtBot) -> None:
+    window = make_app().window
+    dropped: list[str] = []
+    opened: list[str] = []
+    window.data_dropped.disconnect()  # nothing is to be read or trained here
+    window.data_dropped.connect(dropped.append)
+    window.open_requested.connect(opened.append)
+    action = window.actions_by_id["sample_patches"]
+    assert action in window.actions_by_id.menu("&Help").actions() and action.isEnabled()
+    action.trigger()
+    folder = shipped(SAMPLE_PATCHES).parent
+    assert dropped == [str(folder)] and not opened
+    assert is_data_folder(folder)
+
+
+def test_where_they_are_missing_a_notice_says_so(
+    make_app: MakeApp, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = make_app().window
+    monkeypatch.setattr("explorer.arrivals.SAMPLE_PATCHES", Path("assets", "nowhere.json"))
+    window.actions_by_id["sample_patches"].trigger()
+    assert "nowhere.json is missing" in window.notice.text()
+
+
+def test_a_folder_of_scenes_is_training_data_too(tmp_path: Path) -> None:
+    assert not is_data_folder(tmp_path)
+    (tmp_path / "moon").mkdir()
+    assert not is_data_folder(tmp_path)
+    (tmp_path / "moon" / "dataset.json").write_text('{"labels": []}')
+    assert is_data_folder(tmp_path)

@@ -1,0 +1,311 @@
+"""Training through the window: drop, doctor, start, look, stop; closing asks; a crash is offered.
+
+Every test has a real window on a real run, tiny as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PySide6.QtWidgets import QMessageBox
+from pytestqt.qtbot import QtBot
+
+from explorer.app import App
+from explorer.camera import Camera
+from explorer.messages import OpenRequest
+from explorer.panels.training_panel import TrainingPanel
+from explorer.panels.training_plots import MAX_POINTS, TrainingPlots
+from explorer.settings import SettingsStore
+from explorer.training_messages import LiveSpace, TrainingTick
+from explorer.training_thread import BesideConfig
+from explorer.unfinished_run import FILE, UnfinishedRun
+from model.runs import STATE
+from tests.explorer.conftest import MakeApp
+from tests.explorer.fakes import FakeSpace
+from tests.explorer.hands import drop, wheel
+from tests.explorer.training_sets import recipe_for, small_presets, write_patches
+
+SLOW_MS = 60_000
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_patches(tmp_path_factory.mktemp("data") / "stars")
+
+
+@pytest.fixture
+def app(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[App]:
+    """A window over a formula; training in it is tiny and quick to show."""
+    small_presets(monkeypatch)
+    store = SettingsStore(tmp_path / "settings")
+    app = make_app(store=store, window_size=(900, 600))
+    app.training.config = BesideConfig(publish_s=0.2, tick_s=0.0, niceness=0, threads=1)
+    yield app
+    app.close()
+    assert not [t for t in threading.enumerate() if t.name in ("training", "doctor")]
+
+
+def panel_of(app: App) -> TrainingPanel:
+    panel = app.window.panels["training"]
+    assert isinstance(panel, TrainingPanel)
+    return panel
+
+
+def question(app: App) -> QMessageBox:
+    box = app.training._question
+    assert box is not None
+    return box
+
+
+def answer(box: QMessageBox, text: str) -> None:
+    """Press the button with this text."""
+    (button,) = [b for b in box.buttons() if b.text().replace("&", "") == text]
+    button.click()
+
+
+def begin(app: App, data: Path, folder: Path, qtbot: QtBot) -> TrainingPanel:
+    """Start a run past the doctor; returns when its weights are in the viewport."""
+    panel = panel_of(app)
+    panel.show()
+    app.training.begin(recipe_for(data, folder))
+    showing(app, folder, qtbot)
+    return panel
+
+
+def showing(app: App, folder: Path, qtbot: QtBot) -> None:
+    """Wait until the viewport shows the run."""
+    qtbot.waitUntil(
+        lambda: app.viewport.scene is not None and app.viewport.scene.path == str(folder),
+        timeout=SLOW_MS,
+    )
+
+
+def stopped(app: App, qtbot: QtBot) -> None:
+    qtbot.waitUntil(lambda: not app.training.is_training, timeout=SLOW_MS)
+
+
+def test_dropped_data_become_a_scene_that_one_can_fly_through(
+    app: App, data: Path, tmp_path: Path, qtbot: QtBot
+) -> None:
+    """Drop, doctor, form, start, first weights in the viewport, newer ones, stop and keep."""
+    assert drop(app.window, data)
+    panel = panel_of(app)
+    assert panel.isVisible() and panel.page is panel.doctor
+    qtbot.waitUntil(panel.doctor.train.isEnabled, timeout=SLOW_MS)
+    panel.doctor.train.click()
+    form = panel.form
+    assert panel.page is form and form.isVisible() and not form.rest.isVisible()
+    assert "scalespace-runs" in form.folder.text() and "stars-" in form.folder.text()
+    form.more.click()
+    assert form.rest.isVisible()
+    run = tmp_path / "run"
+    form.folder.setText(str(run))
+    form.placement.setCurrentIndex(form.placement.findData("none"))
+    form.seed.setValue(7)
+    form.start.click()
+    assert panel.page is panel.run
+    showing(app, run, qtbot)
+    first = app.viewport.scene
+    assert first is not None and first.step is not None and first.step >= 1
+    assert f"step {first.step:,}" in app.window.windowTitle()
+    # Newer weights come where one is, and one stays there.
+    app.viewport.view_state.jump_to(Camera(0.1, -0.05, 1.5))
+    app.viewport.wake()
+    there = app.viewport.view_state.displayed
+    assert there.cx == 0.1
+    qtbot.waitUntil(lambda: app.viewport.scene.step > first.step + 2, timeout=SLOW_MS)  # type: ignore[union-attr, operator]
+    assert app.viewport.view_state.displayed == there
+    app.window.status_line.refresh()
+    assert app.window.status_line.step.text().startswith("step ")
+    qtbot.waitUntil(lambda: panel.run.plots.losses.points("consistency") > 3, timeout=SLOW_MS)
+    assert panel.run.plots.speed.points("windows/s") > 3
+    assert (tmp_path / "settings" / FILE).exists()
+    panel.run.snapshot.click()
+    qtbot.waitUntil(lambda: bool(panel.run.samples.file), timeout=SLOW_MS)
+    panel.run.keep.click()
+    stopped(app, qtbot)
+    assert (run / STATE).exists() and str(run) in panel.run.state.text()
+    assert json.loads((run / "config.json").read_text())["train"]["seed"] == 7
+    assert not (tmp_path / "settings" / FILE).exists()
+
+
+def test_pause_makes_no_steps_until_it_is_resumed(
+    app: App, data: Path, tmp_path: Path, qtbot: QtBot
+) -> None:
+    panel = begin(app, data, tmp_path / "run", qtbot)
+    panel.run.pause.click()
+    qtbot.waitUntil(lambda: panel.run.is_paused, timeout=SLOW_MS)
+    assert panel.run.pause.text() == "Resume" and panel.run.state.text() == "Paused."
+    points = panel.run.plots.speed.points("windows/s")
+    panel.run.pause.click()
+    qtbot.waitUntil(lambda: panel.run.plots.speed.points("windows/s") > points + 1, timeout=SLOW_MS)
+    assert panel.run.pause.text() == "Pause"
+
+
+def test_a_movement_of_the_view_makes_training_wait(
+    app: App, data: Path, tmp_path: Path, qtbot: QtBot
+) -> None:
+    begin(app, data, tmp_path / "run", qtbot)
+    thread = app.training.thread_of_run
+    assert thread is not None
+    qtbot.waitUntil(lambda: not app.viewport.is_moving)
+    before = time.perf_counter()
+    wheel(app.viewport, 1, 200, 150)
+    qtbot.waitUntil(lambda: thread._hold_until > before)
+    # At rest again, it goes on.
+    ticks = panel_of(app).run.plots.speed
+    points = ticks.points("windows/s")
+    qtbot.waitUntil(lambda: ticks.points("windows/s") > points + 1, timeout=SLOW_MS)
+
+
+def test_what_one_looks_at_is_not_taken_away(
+    app: App, data: Path, tmp_path: Path, qtbot: QtBot
+) -> None:
+    """Another scene opened while a run trains stays; 'View' goes back to the run."""
+    panel = begin(app, data, tmp_path / "run", qtbot)
+    app.open("night.fake")
+    qtbot.waitUntil(lambda: app.viewport.scene.path == "night.fake", timeout=SLOW_MS)  # type: ignore[union-attr]
+    assert app.window.status_line.step.text() == "" or app.viewport.scene.step is None  # type: ignore[union-attr]
+    told: list[int] = []
+    app.training._show_run = lambda: told.append(1)  # type: ignore[method-assign]
+    thread = app.training.thread_of_run
+    step = thread.live(str(tmp_path / "run")).step  # type: ignore[union-attr]
+    qtbot.waitUntil(
+        lambda: thread.live(str(tmp_path / "run")).step > step + 1,  # type: ignore[union-attr]
+        timeout=SLOW_MS,
+    )
+    del app.training._show_run
+    assert not told and app.viewport.scene.path == "night.fake"  # type: ignore[union-attr]
+    panel.run.view.click()
+    showing(app, tmp_path / "run", qtbot)
+
+
+def test_discarding_asks_and_removes_the_folder(
+    app: App, data: Path, tmp_path: Path, qtbot: QtBot
+) -> None:
+    panel = begin(app, data, tmp_path / "run", qtbot)
+    panel.run.discard.click()
+    answer(question(app), "Cancel")
+    assert app.training.is_training and (tmp_path / "run").exists()
+    panel.run.discard.click()
+    answer(question(app), "Discard")
+    stopped(app, qtbot)
+    assert not (tmp_path / "run").exists()
+    panel.run.done.click()
+    assert panel.page is panel.start
+
+
+def test_closing_the_window_asks_keeps_and_closes(
+    app: App, data: Path, tmp_path: Path, qtbot: QtBot
+) -> None:
+    begin(app, data, tmp_path / "run", qtbot)
+    app.window.close()
+    assert app.window.isVisible() and app.training.is_training
+    answer(question(app), "Cancel")
+    assert app.window.isVisible() and app.training.is_training
+    app.window.close()
+    answer(question(app), "Keep and close")
+    qtbot.waitUntil(lambda: not app.window.isVisible(), timeout=SLOW_MS)
+    assert (tmp_path / "run" / STATE).exists() and not app.inference.is_alive
+    assert not (tmp_path / "settings" / FILE).exists()
+
+
+def test_a_run_that_a_crash_ended_is_offered_and_goes_on(
+    app: App, data: Path, tmp_path: Path, qtbot: QtBot
+) -> None:
+    panel = begin(app, data, tmp_path / "run", qtbot)
+    panel.run.keep.click()
+    stopped(app, qtbot)
+    app.training.offer_unfinished()
+    assert not panel.start._rescue.isVisibleTo(panel.start)  # it ended as it should
+    UnfinishedRun(tmp_path / "settings").write(recipe_for(data, tmp_path / "run"))
+    panel.run.done.click()
+    app.training.offer_unfinished()
+    assert str(tmp_path / "run") in panel.start.unfinished.text() and panel.start.go_on.isVisible()
+    panel.start.go_on.click()
+    assert app.training.is_training
+    recipe = app.training.thread_of_run.recipe  # type: ignore[union-attr]
+    assert recipe.resume and recipe.data == str(data)
+    qtbot.waitUntil(lambda: panel.run.plots.speed.points("windows/s") > 0, timeout=SLOW_MS)
+    assert app.training.unfinished.find() is None  # it is training now
+
+
+def test_a_crash_without_a_saved_state_is_not_offered(tmp_path: Path) -> None:
+    note = UnfinishedRun(tmp_path)
+    note.write(recipe_for(tmp_path, tmp_path / "run"))
+    note._lock.unlock()  # type: ignore[union-attr]
+    assert note.find() is None
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / STATE).write_bytes(b"")
+    assert note.find() == recipe_for(tmp_path, tmp_path / "run")
+    (tmp_path / FILE).write_text("[]")
+    assert note.find() is None
+    UnfinishedRun(None).write(recipe_for(tmp_path, tmp_path))
+
+
+def test_an_open_image_can_be_trained_on_and_a_trained_one_cannot(
+    make_app: MakeApp, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, qtbot: QtBot
+) -> None:
+    small_presets(monkeypatch)
+    app = make_app(FakeSpace(), path=str(tmp_path / "other.safetensors"))
+    looked: list[str] = []
+    monkeypatch.setattr(app.training, "look", looked.append)
+    app.inference.open(OpenRequest(str(tmp_path / "trained.safetensors")))
+    qtbot.waitUntil(lambda: app.viewport.scene is not None)
+    app.window.actions_by_id["train_image"].trigger()
+    assert not looked and "trained scale space" in app.window.notice.text()
+    app.open(str(tmp_path / "big.png"))
+    qtbot.waitUntil(lambda: app.viewport.scene.path.endswith("big.png"))  # type: ignore[union-attr]
+    app.window.actions_by_id["train_image"].trigger()
+    assert looked == [str(tmp_path / "big.png")]
+
+
+def test_curves_never_have_more_points_than_they_may(qtbot: QtBot) -> None:
+    plots = TrainingPlots()
+    qtbot.addWidget(plots)
+    for step in range(2 * MAX_POINTS + 5):
+        losses = {"adversarial": 0.5, "real_logit": -1.0, "gradient": 3.0}
+        plots.add(TrainingTick(step, step / 10, 0.5, 60.0, 12.0, losses))
+    assert MAX_POINTS // 2 <= plots.losses.points("adversarial") <= MAX_POINTS
+    assert plots.logits.points("real_logit") and not plots.losses.points("real_logit")
+    assert not plots.losses.points("gradient") and plots.logits.isVisibleTo(plots)
+    plots.clear_all()
+    assert not plots.losses.points("adversarial") and not plots.logits.isVisibleTo(plots)
+
+
+def test_newer_weights_come_where_one_is_and_never_show_less_than_before(
+    make_app: MakeApp, qtbot: QtBot
+) -> None:
+    """The view stays, and the frame that is on the screen, until there is a newer one."""
+    app = make_app(window_size=(900, 600))
+    steps = {"run": 3}
+    app.inference.live = lambda path: (
+        LiveSpace(FakeSpace(identity=f"run@{steps['run']}"), steps["run"])
+        if path == "run"
+        else None
+    )
+    qtbot.waitUntil(lambda: app.viewport.is_exact, timeout=SLOW_MS)
+    app.viewport.view_state.jump_to(Camera(0.1, -0.05, 2.5))
+    app.viewport.wake()
+    there = app.viewport.view_state.displayed
+    for step in (3, 8):
+        qtbot.waitUntil(lambda: app.viewport.is_exact, timeout=SLOW_MS)
+        kept: list[int] = []
+        app.viewport.scene_opened.connect(
+            lambda _info, kept=kept: kept.append(len(app.viewport._compositor._exact))  # type: ignore[union-attr]
+        )
+        steps["run"] = step
+        app.inference.open(OpenRequest("run"))
+        qtbot.waitUntil(lambda: app.viewport.scene.identity == f"run@{step}", timeout=SLOW_MS)  # type: ignore[union-attr]  # noqa: B023
+        assert kept[0] >= 1 and not app.viewport.is_exact
+        assert app.viewport.view_state.displayed == there
+        assert app.window.windowTitle().startswith(f"run, step {step}")
+    qtbot.waitUntil(lambda: app.viewport.is_exact, timeout=SLOW_MS)
+    app.open("night.fake")
+    qtbot.waitUntil(lambda: app.viewport.scene.identity == "fake", timeout=SLOW_MS)  # type: ignore[union-attr]
+    assert app.viewport.view_state.displayed != there  # another scene begins with the whole of it

@@ -1,0 +1,274 @@
+"""Training beside the viewer: it pauses, gives way, keeps, discards, and survives failures."""
+
+from __future__ import annotations
+
+import errno
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from explorer.messages import Failure
+from explorer.training_messages import (
+    PAUSED,
+    Phase,
+    SamplesSaved,
+    TrainingEnded,
+    TrainingNote,
+    TrainingResult,
+    TrainingTick,
+    WeightsReady,
+)
+from explorer.training_thread import BesideConfig, TrainingThread
+from model.runs import CHECKPOINT, CONFIG, STATE
+from model.trainer import Trainer
+from model.training_setup import Recipe, prepare, recipe_from_json
+from tests.explorer.training_sets import recipe_for, small_presets, wait_for, write_patches
+
+QUICK = BesideConfig(publish_s=0.05, tick_s=0.0, niceness=0, threads=1)
+
+
+class Watched:
+    """A training thread, and everything that it has said."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.said: list[TrainingResult] = []
+        self.steps_at_pause = 0
+        self.thread = TrainingThread(recipe, lambda: None, QUICK)
+
+    def all(self, kind: type) -> list:
+        self.said += self.thread.take_results()
+        return [result for result in self.said if isinstance(result, kind)]
+
+    def wait(self, kind: type, count: int = 1) -> list:
+        wait_for(lambda: len(self.all(kind)) >= count)
+        return self.all(kind)
+
+    def wait_phase(self, name: str, count: int = 1) -> None:
+        wait_for(lambda: sum(p.name == name for p in self.all(Phase)) >= count)
+
+    def end(self) -> TrainingEnded:
+        (ended,) = self.wait(TrainingEnded)
+        assert self.thread.join(10.0)
+        return ended
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_patches(tmp_path_factory.mktemp("data") / "stars")
+
+
+@pytest.fixture
+def watch(
+    monkeypatch: pytest.MonkeyPatch, data: Path, tmp_path: Path
+) -> Iterator[type[Watched] | object]:
+    """Start a run on the patches; no thread is left after the test."""
+    small_presets(monkeypatch)
+    made: list[Watched] = []
+
+    def start(**more: object) -> Watched:
+        watched = Watched(recipe_for(data, tmp_path / "run", **more))
+        made.append(watched)
+        watched.thread.start()
+        return watched
+
+    yield start
+    for watched in made:
+        watched.thread.stop(False)
+        assert watched.thread.join(20.0)
+    assert not [t for t in threading.enumerate() if t.name == "training"]
+
+
+def test_it_trains_to_the_end_and_hands_frozen_weights_out(watch, tmp_path: Path) -> None:
+    watched = watch(kimg=0.08)
+    ended = watched.end()
+    assert ended.kept and ended.finished and not watched.all(Failure)
+    ticks = watched.all(TrainingTick)
+    assert ticks[-1].step == 10 and ticks[-1].fraction == 1.0 and ticks[-1].losses
+    assert watched.all(WeightsReady)[-1].step == 10
+    live = watched.thread.live(str(tmp_path / "run"))
+    assert live is not None and live.step == 10 and live.space.identity == "run@10"
+    assert watched.thread.live(str(tmp_path)) is None
+    assert (tmp_path / "run" / CHECKPOINT).exists()
+
+
+def test_frozen_weights_stay_as_they_are(watch, tmp_path: Path) -> None:
+    watched = watch()
+    watched.wait(WeightsReady)
+    live = watched.thread.live(str(tmp_path / "run"))
+    assert live is not None
+    before = {k: v.clone() for k, v in live.space.generator.state_dict().items()}
+    watched.wait(TrainingTick, len(watched.all(TrainingTick)) + 3)
+    after = live.space.generator.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_a_pause_makes_no_steps_and_a_snapshot_works_in_it(watch, tmp_path: Path) -> None:
+    watched = watch()
+    watched.wait(TrainingTick)
+    watched.thread.pause()
+    watched.wait_phase(PAUSED)
+    steps = watched.all(TrainingTick)[-1].step
+    watched.thread.snapshot()
+    watched.wait_phase(PAUSED, 2)
+    assert watched.all(WeightsReady)[-1].step == steps
+    wait_for(lambda: (tmp_path / "run" / "samples" / f"step{steps:07d}.jpg").exists())
+    assert watched.all(TrainingTick)[-1].step == steps
+    watched.thread.resume()
+    wait_for(lambda: watched.all(TrainingTick)[-1].step > steps)
+    assert watched.all(SamplesSaved)
+
+
+def test_it_waits_while_somebody_moves_and_goes_on_by_itself(watch) -> None:
+    begin = time.perf_counter()
+    watched = watch()
+    watched.thread.hold(1.5)
+    watched.wait(TrainingTick)
+    assert time.perf_counter() - begin >= 1.5
+    assert watched.all(TrainingTick)[0].step == 1
+
+
+def test_waiting_is_not_training_time(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_presets(monkeypatch)
+    trainer = prepare(recipe_for(data, tmp_path / "run"), lambda _text, _share: None).trainer
+    waited: list[float] = []
+
+    def wait() -> float:
+        began = time.perf_counter()
+        time.sleep(0.05)
+        waited.append(time.perf_counter() - began)
+        return waited[-1]
+
+    trainer.breathe = wait
+    began = time.perf_counter()
+    status = trainer.step()
+    assert len(waited) == 2
+    assert status.seconds <= time.perf_counter() - began - sum(waited) + 1e-6
+
+
+def test_a_share_of_the_machine_is_slept_in_proportion(tmp_path: Path) -> None:
+    thread = TrainingThread(recipe_for(tmp_path, tmp_path / "run"), lambda: None)
+    thread._breathe()
+    thread.set_share(0.25)
+    time.sleep(0.02)
+    assert thread._breathe() >= 3 * 0.02
+    assert thread.join(1.0)  # never started
+
+
+def test_stop_and_keep_leaves_a_run_that_goes_on(watch, tmp_path: Path) -> None:
+    watched = watch()
+    watched.wait(TrainingTick, 3)
+    watched.thread.stop(True)
+    ended = watched.end()
+    assert ended.kept and not ended.finished
+    assert (tmp_path / "run" / STATE).exists()
+    steps = watched.all(TrainingTick)[-1].step
+    again = watch(resume=True)
+    assert again.wait(TrainingTick)[0].step == steps + 1
+
+
+def test_discard_removes_what_the_run_wrote_and_nothing_else(watch, tmp_path: Path) -> None:
+    watched = watch()
+    watched.wait(TrainingTick)
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    watched.thread.stop(False)
+    assert not watched.end().kept
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["notes.txt"]
+    refused = watch()  # a folder that holds anything is not taken
+    assert "not empty" in refused.wait(Failure)[0].text and not refused.end().kept
+    (tmp_path / "run" / "notes.txt").unlink()
+    other = watch()
+    other.wait(TrainingTick)
+    other.thread.stop(False)
+    other.end()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_full_disk_pauses_with_a_message_and_it_can_go_on(
+    watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = watch()
+    watched.wait(TrainingTick)
+
+    def full(*_args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("model.runs.save_state", full)
+        watched.thread.snapshot()
+        (failure,) = watched.wait(Failure)
+        watched.wait_phase(PAUSED)
+    assert "disk is full" in failure.text and "resume" in failure.text
+    steps = watched.all(TrainingTick)[-1].step
+    watched.thread.resume()
+    wait_for(lambda: watched.all(TrainingTick)[-1].step > steps)
+    watched.thread.stop(True)
+    assert watched.end().kept and len(watched.all(Failure)) == 1
+
+
+def test_out_of_memory_halves_the_batch_says_so_and_goes_on(
+    watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Trainer.step
+
+    def scarce(trainer: Trainer) -> object:
+        if trainer.train.group_size > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return step(trainer)
+
+    monkeypatch.setattr(Trainer, "step", scarce)
+    watched = watch()
+    watched.wait(TrainingTick)
+    (note,) = watched.all(TrainingNote)
+    assert note.text == "Memory is full: 2 windows at a time from here on, instead of 4."
+    config = json.loads((tmp_path / "run" / CONFIG).read_text())
+    assert (config["train"]["group_size"], config["train"]["groups"]) == (2, 4)
+    assert not watched.all(Failure)
+
+
+def test_memory_for_not_even_one_window_pauses_with_a_message(
+    watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(trainer: Trainer) -> object:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(Trainer, "step", never)
+    watched = watch()
+    (failure,) = watched.wait(Failure)
+    assert "smaller preset" in failure.text
+    watched.wait_phase(PAUSED)
+    watched.thread.stop(True)
+    assert watched.end().kept
+
+
+def test_a_stop_while_it_is_prepared_leaves_nothing(
+    watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, go = threading.Event(), threading.Event()
+
+    def slow(collection: object, size: int, report: object, *_more: object) -> None:
+        asked.set()
+        go.wait(20)
+        report("reading patches", 0.5)  # type: ignore[operator]
+
+    monkeypatch.setattr("model.training_sets.unplaced_data", slow)
+    watched = watch()
+    assert asked.wait(20)
+    watched.thread.stop(True)
+    go.set()
+    assert not watched.end().kept and not (tmp_path / "run").exists()
+
+
+def test_a_recipe_survives_json(tmp_path: Path) -> None:
+    recipe = recipe_for(tmp_path / "a", tmp_path / "b", levels=(0.0, 3.5), exclude=("x.png",))
+    assert recipe_from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
+    with pytest.raises(ValueError, match="no recipe"):
+        recipe_from_json({"folder": "b"})
+    with pytest.raises(ValueError, match="placement"):
+        recipe_for(tmp_path, tmp_path, placement="guess")
