@@ -3,8 +3,8 @@
     python -m benchmarks.kills [--kills 20] [--autosave 3] [--json F]
 
 Each start of `scalespace-explorer train` is killed without warning after a random time: while it
-starts, steps, saves. After each kill every file of the run must be readable, and what is lost is
-the steps since the last save. At last the run goes on to its end.
+starts, steps, saves. After each kill every file of the run must be readable, and the saved state
+must never be older than before. At last the run goes on to its end.
 """
 
 from __future__ import annotations
@@ -43,17 +43,18 @@ class Kill:
     """From the start of the process."""
     step: int
     """Of the saved state."""
-    lost_s: float
-    """Training time between the saved state and the last line of the log."""
+    unsaved_s: float
+    """From its last save to the kill; where it saved nothing, from its start. What is lost is
+    less by what starting, and the save under way, took."""
     leftovers: int
     """Temporary files that the kill left; the next save does away with them."""
 
 
-def look_at(folder: Path) -> tuple[int, float, int]:
+def look_at(folder: Path) -> tuple[int, int]:
     """Open every file of a run.
 
     Returns:
-        Step of the saved state, training time that is lost, s, and the number of temporary files.
+        Step of the saved state, and the number of temporary files.
 
     Raises:
         ValueError: A file cannot be read, or holds something else than it should.
@@ -63,8 +64,9 @@ def look_at(folder: Path) -> tuple[int, float, int]:
         counters = json.loads(file.metadata()["scalespace-state"])["counters"]
         for name in file.keys():  # noqa: SIM118  # not a dict
             file.get_tensor(name)
-    lines = (folder / LOG).read_text().splitlines() if (folder / LOG).exists() else []
-    ticks = [json.loads(line) for line in lines]
+    if (folder / LOG).exists():
+        for line in (folder / LOG).read_text().splitlines():
+            json.loads(line)
     if (folder / CHECKPOINT).exists():
         space = open_scale_space(str(folder / CHECKPOINT), device="cpu")
         if not space.identity:
@@ -78,8 +80,7 @@ def look_at(folder: Path) -> tuple[int, float, int]:
                 picture.load()
         elif path.is_file() and path.name not in (CONFIG, STATE, LOG, CHECKPOINT):
             raise ValueError(f"{path.name} does not belong into a run.")
-    trained = float(ticks[-1]["minutes"]) * 60 if ticks else 0.0
-    return int(counters["step_count"]), trained - float(counters["elapsed"]), leftovers
+    return int(counters["step_count"]), leftovers
 
 
 def start(image: Path, folder: Path, autosave: float, *options: str) -> subprocess.Popen[bytes]:
@@ -106,10 +107,10 @@ def measure(kills: int, autosave: float, seed: int) -> dict[str, Any]:
         Image.fromarray(procedural_picture(768, 512, seed)).save(image)
         while len(found) < kills:
             process = start(image, folder, autosave, "--minutes", "60")
-            began = time.monotonic()
+            began = time.time()
             if not (folder / STATE).exists():  # before the first save there is nothing to lose
                 while not (folder / STATE).exists():
-                    if process.poll() is not None or time.monotonic() - began > _FIRST_SAVE_S:
+                    if process.poll() is not None or time.time() - began > _FIRST_SAVE_S:
                         raise RuntimeError(f"no first save: {_told(process)}")
                     time.sleep(0.05)
             wait_s = chance.uniform(0.2, _LONGEST_S)
@@ -120,23 +121,24 @@ def measure(kills: int, autosave: float, seed: int) -> dict[str, Any]:
                 process.wait()
             else:
                 raise RuntimeError(f"the run ended by itself: {_told(process)}")
-            step, lost, leftovers = look_at(folder)
+            killed = time.time()
+            step, leftovers = look_at(folder)
             if found and step < found[-1].step:
                 raise RuntimeError(f"the saved state went back to step {step}.")
-            found.append(Kill(time.monotonic() - began, step, lost, leftovers))
-            row = found[-1]
-            print(f"kill {len(found)}: step {row.step}, {row.lost_s:.1f} s lost", flush=True)
+            unsaved = killed - max(began, (folder / STATE).stat().st_mtime)
+            found.append(Kill(killed - began, step, unsaved, leftovers))
+            print(f"kill {len(found)}: step {step}, {unsaved:.1f} s unsaved", flush=True)
         with safe_open(folder / STATE, "pt") as file:
             elapsed = json.loads(file.metadata()["scalespace-state"])["counters"]["elapsed"]
         last = start(image, folder, autosave, "--minutes", str((elapsed + 5) / 60))
         _, said = last.communicate()
         if last.returncode != 0:
             raise RuntimeError(f"the run cannot go on to its end: {said.decode()[-300:]}")
-        step, lost, leftovers = look_at(folder)
+        step, leftovers = look_at(folder)
     return {
         "kills": [asdict(kill) for kill in found],
         "autosave_s": autosave,
-        "most_lost_s": max(kill.lost_s for kill in found),
+        "most_unsaved_s": max(kill.unsaved_s for kill in found),
         "final_step": step,
         "final_leftovers": leftovers,
         "machine": describe_machine(),
@@ -159,12 +161,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     report = measure(options.kills, options.autosave, options.seed)
     rows = [
-        [f"{k['after_s']:.1f}", str(k["step"]), f"{k['lost_s']:.1f}", str(k["leftovers"])]
+        [f"{k['after_s']:.1f}", str(k["step"]), f"{k['unsaved_s']:.1f}", str(k["leftovers"])]
         for k in report["kills"]
     ]
-    print(table("kills", ["after s", "saved step", "lost s", "leftovers"], rows))
+    print(table("kills", ["after s", "saved step", "unsaved s", "leftovers"], rows))
     print(
-        f"most lost: {report['most_lost_s']:.1f} s (autosave every {report['autosave_s']:g} s); "
+        f"most unsaved: {report['most_unsaved_s']:.1f} s "
+        f"(autosave every {report['autosave_s']:g} s); "
         f"the run then went on to step {report['final_step']}, "
         f"{report['final_leftovers']} temporary files left"
     )
