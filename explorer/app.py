@@ -32,6 +32,7 @@ from explorer.shipped import ICON, PAINTING, shipped
 from explorer.training_desk import TrainingDesk
 from explorer.view_links import is_link
 from explorer.viewport import Viewport
+from model.allocator import bound_memory
 from model.header import CheckpointError, read_header
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class App:
         opener: Opener | None,
         store: SettingsStore | None = None,
     ) -> None:
+        bound_memory()  # before there are threads: each would get a heap of its own
         self.qt = _application()
         self.config = config
         self.device, self.precision = device, precision

@@ -12,7 +12,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _KEPT_BYTES = 1 << 30
 _LARGEST_KEPT_BLOCK = 32 << 20  # glibc takes no larger value
 _ARENAS = 1
-"""Threads that come later share the heaps there are: each heap keeps its gaps."""
+"""Threads that come later share the heaps there are: each heap has its own gaps."""
 _KEPT_PREPARATIONS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": 256, "LRU_CACHE_CAPACITY": 64}
 """Of the process, and of each of its threads. oneDNN prepares about forty for each tile shape."""
 

@@ -24,6 +24,7 @@ MAY_IMPORT = {
 
 LIGHT_MODEL = {
     "model",
+    "model.allocator",
     "model.scale",
     "model.header",
     "model.config",
