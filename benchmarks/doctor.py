@@ -75,7 +75,7 @@ def _write_part(folder: Path, begin: int, end: int) -> list[tuple[str, float]]:
         side = mip.width * 2.0**-level
         x, y = rng.uniform(0, mip.width - side, 2)
         box = (x, y, x + side, y + side)
-        image = mip.resize((PATCH_PX, PATCH_PX), Image.Resampling.BOX, box=box)
+        image = mip.resize((PATCH_PX, PATCH_PX), Image.Resampling.BILINEAR, box=box)
         if fault == "blank":
             image = Image.new("RGB", image.size, (number % 256, 90, 120))
         stream = io.BytesIO()
