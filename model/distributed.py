@@ -8,6 +8,7 @@ Only the first rank writes files; all of them read the run's folder, which they 
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -103,6 +104,8 @@ class Ranks:
     def leave(self) -> None:
         """Let go of the others, at the end."""
         if self.count > 1:
+            self.wait()  # nobody ends while another still waits for it
+            gc.collect()  # what still holds the group would keep its threads alive
             torch.distributed.destroy_process_group()
 
 
