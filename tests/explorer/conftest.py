@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from PySide6.QtWidgets import QApplication
@@ -16,6 +17,13 @@ from explorer.settings import SettingsStore
 from tests.explorer.fakes import FakeSpace
 
 MakeApp = Callable[..., App]
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test caches is its own, and a person's debugging changes no message."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("SCALESPACE_DEBUG", raising=False)
 
 
 @pytest.fixture(scope="session")

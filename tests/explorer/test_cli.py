@@ -36,12 +36,6 @@ ROOT = Path(__file__).parents[2]
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX limits and signals")
 
 
-@pytest.fixture(autouse=True)
-def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv("SCALESPACE_DEBUG", raising=False)
-
-
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
     rng = np.random.default_rng(5)

@@ -26,12 +26,6 @@ from tests.explorer.conftest import MakeApp
 WAIT_MS = 120_000
 
 
-@pytest.fixture(autouse=True)
-def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv("SCALESPACE_DEBUG", raising=False)
-
-
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
     pixels = np.random.default_rng(5).integers(0, 256, (600, 900, 3), np.uint8)

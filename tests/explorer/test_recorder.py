@@ -130,6 +130,20 @@ def test_an_error_while_rendering_leaves_nothing(tmp_path: Path, kind: type[Base
     assert not list(tmp_path.iterdir())
 
 
+def killed_at(out: Path, size: int, code: str) -> None:
+    """Run a program that records `out`, and kill it once its part has so many bytes."""
+    child = subprocess.Popen([sys.executable, "-c", code, str(out)], cwd=ROOT)
+    try:
+        deadline = time.monotonic() + 300
+        while not (part_path(out).exists() and part_path(out).stat().st_size > size):
+            assert child.poll() is None, "the recording ended by itself"
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+
+
 @posix
 def test_a_recording_that_is_killed_leaves_a_playable_part(tmp_path: Path) -> None:
     out = tmp_path / "a.mp4"
@@ -142,16 +156,7 @@ def test_a_recording_that_is_killed_leaves_a_playable_part(tmp_path: Path) -> No
         "    return rng.integers(0, 256, (96, 128, 3), np.uint8)\n"
         "record_film(Path(sys.argv[1]), FilmSpec((128, 96), 10, 100_000), frame)"
     )
-    child = subprocess.Popen([sys.executable, "-c", code, str(out)], cwd=ROOT)
-    try:
-        deadline = time.monotonic() + 300
-        while not (part_path(out).exists() and part_path(out).stat().st_size > 300_000):
-            assert child.poll() is None, "the recording ended by itself"
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-    finally:
-        child.send_signal(signal.SIGKILL)
-        child.wait()
+    killed_at(out, 300_000, code)
     assert not out.exists()
     with av.open(str(part_path(out))) as container:
         frames = 0
@@ -316,16 +321,7 @@ def test_a_film_that_was_killed_plays_and_goes_on_to_the_same_frames(
         "    return noise(number)\n"
         "record_film(Path(sys.argv[1]), FilmSpec((64, 48), 10, 150), frame)"
     )
-    child = subprocess.Popen([sys.executable, "-c", code, str(out)], cwd=ROOT)
-    try:
-        deadline = time.monotonic() + 300
-        while not (part_path(out).exists() and part_path(out).stat().st_size > 12_000):
-            assert child.poll() is None, "the recording ended by itself"
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-    finally:
-        child.send_signal(signal.SIGKILL)
-        child.wait()
+    killed_at(out, 12_000, code)
     with av.open(str(part_path(out))) as container:
         assert sum(1 for _ in zip(range(10), container.decode(video=0), strict=False)) == 10
     first: list[int] = []
