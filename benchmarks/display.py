@@ -16,11 +16,12 @@ class NoDisplayError(OSError):
 
 
 @contextlib.contextmanager
-def display_environment() -> Iterator[dict[str, str]]:
+def display_environment(screen: str = SCREEN) -> Iterator[dict[str, str]]:
     """Environment variables for a process with a window.
 
     Where DISPLAY or WAYLAND_DISPLAY is set (or the system is not X11's), the environment as it is;
-    else that of an Xvfb that lives as long as the context, with Mesa's software GL.
+    else that of an Xvfb that lives as long as the context, with Mesa's software GL; `screen` is its
+    width, height and depth.
 
     Raises:
         NoDisplayError: There is no display and Xvfb is not installed, or does not start.
@@ -36,7 +37,7 @@ def display_environment() -> Iterator[dict[str, str]]:
     if server is None:
         raise NoDisplayError("a window needs a display or Xvfb, found neither; install xvfb.")
     read_end, write_end = os.pipe()
-    command = [server, "-displayfd", str(write_end), "-screen", "0", SCREEN, "-nolisten", "tcp"]
+    command = [server, "-displayfd", str(write_end), "-screen", "0", screen, "-nolisten", "tcp"]
     process = subprocess.Popen(
         command, pass_fds=[write_end], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

@@ -1,6 +1,7 @@
 """Pictures of the app at five depths, taken from the real window once its frame is exact.
 
-`python -m benchmarks.screenshots [SOURCE] --out FOLDER`; the README's picture is one of them.
+`python -m benchmarks.screenshots [SOURCE] --out FOLDER`; the README's picture is one of them. With
+`--panels`, sheets of every panel, dialog and overlay instead, dark and light, at 1x and 2x.
 """
 
 from __future__ import annotations
@@ -27,7 +28,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.screenshots", description=__doc__)
     parser.add_argument("source", nargs="?", help="default: the painting that ships")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--panels", action="store_true", help="sheets of every panel instead")
+    parser.add_argument("--singles", type=Path, metavar="FOLDER", help="of --panels: each as PNG")
     options = parser.parse_args(arguments)
+    if options.panels:
+        from benchmarks.panel_sheets import make_sheets
+
+        make_sheets(options.out, options.singles)
+        return 0
     if why_no_display() is not None:
         with display_environment() as environment:
             command = [sys.executable, "-m", "benchmarks.screenshots", *arguments]

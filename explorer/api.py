@@ -34,6 +34,7 @@ from explorer.shipped import PAINTING, shipped
 from explorer.stills import STILL_FORMATS, write_still
 from explorer.view_links import StillView, scene_name
 from explorer.view_metadata import view_text, xmp_packet
+from model.latent import Latent, Seed, blend, mix, seed_from_json, truncated
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,12 +49,16 @@ __all__ = [
     "CameraPath",
     "Info",
     "Keyframe",
+    "Latent",
     "Scene",
+    "blend",
     "film_frames",
     "flight",
     "load_path",
+    "mix",
     "open",
     "save_path",
+    "truncated",
 ]
 
 EXPORT_FORMATS = (".tif", ".tiff", ".dzi", ".png", ".jpg", ".jpeg")
@@ -64,6 +69,8 @@ Progress = Callable[[float], None]
 StepProgress = Callable[[str, float], None]
 """Called with what is being done, 'rendering' or 'writing', and the fraction of it. As above."""
 PathLike = str | os.PathLike[str]
+SeedLike = Seed | str
+"""A seed, a blend that `blend`, `mix` or `truncated` made, or its text: '12~37@0.25~psi0.7'."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +183,7 @@ class Scene:
         center_xy: tuple[float, float],
         level: float,
         size_wh: tuple[int, int],
-        seed: int = 0,
+        seed: SeedLike = 0,
         *,
         progress: Progress | None = None,
     ) -> np.ndarray:
@@ -186,18 +193,20 @@ class Scene:
             center_xy: Centre of the view, field units.
             level: Of the view's own pixels, octaves; any, also beyond `info.level_range`.
             size_wh: Width and height, pixels.
-            seed: Names the latent, 0 or more; a scene without latents ignores it.
+            seed: Names the latent: 0 or more, or a blend; a scene without latents ignores it.
             progress: Of the rendering.
 
         Returns:
             uint8 [H, W, 3], display-referred sRGB.
 
         Raises:
-            ValueError: A size is below one pixel, or place or level is not finite.
+            ValueError: A size is below one pixel, place or level is not finite, or `seed` names
+                nothing.
         """
         from model.rendering import render_view
 
-        return render_view(self.space, center_xy, level, size_wh, seed, progress=progress)
+        latent = seed_from_json(seed)
+        return render_view(self.space, center_xy, level, size_wh, latent, progress=progress)
 
     def save_still(
         self,
@@ -205,7 +214,7 @@ class Scene:
         center_xy: tuple[float, float],
         level: float,
         size_wh: tuple[int, int],
-        seed: int = 0,
+        seed: SeedLike = 0,
         *,
         progress: Progress | None = None,
     ) -> Path:
@@ -223,7 +232,7 @@ class Scene:
             OSError: It cannot be written; nothing is left of it.
         """
         out = check_file(file, tuple(STILL_FORMATS))
-        view = self._view(center_xy, level, size_wh, seed)
+        view = self._view(center_xy, level, size_wh, seed_from_json(seed))
         image = self.render(center_xy, level, size_wh, seed, progress=progress)
         write_still(out, image, view)
         return out
@@ -236,7 +245,7 @@ class Scene:
         fps: float = 30.0,
         *,
         seconds: float | None = None,
-        seed: int = 0,
+        seed: SeedLike = 0,
         resume: bool = False,
         progress: Progress | None = None,
     ) -> Path:
@@ -249,7 +258,7 @@ class Scene:
             size_wh: Width and height, pixels; even, for a film.
             fps: Frames per second.
             seconds: Length of the film, into which the path is stretched; None takes the path's.
-            seed: Names the latent, 0 or more.
+            seed: Names the latent, where the path's keyframes do not.
             resume: Go on where a recording of the same film was broken; the film will be the same,
                 frame by frame. One that fails again is left for another try.
             progress: Called after every frame.
@@ -265,7 +274,7 @@ class Scene:
         out = check_film(file)
         flown = _camera_path(path)
         seconds = flown.duration_s if seconds is None else seconds
-        shots = Shots(self, size_wh, seed)
+        shots = Shots(self, size_wh, seed_from_json(seed))
         film(shots, flown, out, fps, seconds, resume=resume, progress=progress)
         return out
 
@@ -275,7 +284,8 @@ class Scene:
         file: PathLike,
         width: int = 1280,
         *,
-        seed: int = 0,
+        seed: SeedLike = 0,
+        resume: bool = False,
         progress: Progress | None = None,
     ) -> Path:
         """Save the whole zoom of a flight as one tall PNG; see `explorer.zoom_strip` for the map.
@@ -285,15 +295,16 @@ class Scene:
             file: Ends in .png.
             width: Pixels once around.
             seed: Names the latent, 0 or more.
+            resume: Go on where an earlier call was broken, to the same bytes.
             progress: Of its rows.
 
         Raises:
-            ValueError: The path does not zoom.
-            OSError: It cannot be written; nothing is left of it.
+            ValueError: The path does not zoom, or there is something else where it is to go on.
+            OSError: It cannot be written; nothing is left of it unless `resume`.
         """
         out = check_file(file, (".png",))
-        shots = Shots(self, (width, width), seed)
-        strip(shots, _camera_path(path), out, progress=progress)
+        shots = Shots(self, (width, width), seed_from_json(seed))
+        strip(shots, _camera_path(path), out, resume=resume, progress=progress)
         return out
 
     def export(
@@ -302,7 +313,7 @@ class Scene:
         level: float,
         box: Sequence[float] | None = None,
         *,
-        seed: int = 0,
+        seed: SeedLike = 0,
         quality: int | str | None = None,
         tile_px: int = 256,
         resume: bool = False,
@@ -357,7 +368,7 @@ class Scene:
         return tuple(reversed(plan.outputs()))
 
     def _view(
-        self, center_xy: tuple[float, float], level: float, size: tuple[int, int], seed: int
+        self, center_xy: tuple[float, float], level: float, size: tuple[int, int], seed: Seed
     ) -> StillView:
         """What a picture of this scene carries."""
         x, y = center_xy
@@ -417,7 +428,7 @@ def prepare_export(
     *,
     name: str = "",
     box: Sequence[float] | None = None,
-    seed: int = 0,
+    seed: SeedLike = 0,
     quality: int | str | None = None,
     tile_px: int = 256,
 ) -> ExportPlan:
@@ -436,8 +447,11 @@ def prepare_export(
     from model.export.plan import DEEPZOOM_OVERLAP
 
     corners = None if box is None else (box[0], box[1], box[2], box[3])
-    plan = plan_export(space, out, level, box=corners, seed=seed, quality=quality, tile_px=tile_px)
-    view = StillView(plan.center_xy, level, plan.size, seed, name, space.identity)
+    latent = seed_from_json(seed)
+    plan = plan_export(
+        space, out, level, box=corners, seed=latent, quality=quality, tile_px=tile_px
+    )
+    view = StillView(plan.center_xy, level, plan.size, latent, name, space.identity)
     plan = replace(plan, view_json=view_text(view), xmp=xmp_packet(view))
     if plan.kind != "dzi":
         return plan

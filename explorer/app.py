@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import traceback
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +37,7 @@ from model.allocator import bound_memory
 from model.header import CheckpointError, read_header
 
 log = logging.getLogger(__name__)
+_SWITCH_S = 0.0005
 
 
 class _Bell(QObject):
@@ -57,6 +59,9 @@ class App:
         store: SettingsStore | None = None,
     ) -> None:
         bound_memory()  # before there are threads: each would get a heap of its own
+        # The window asks for the interpreter at every event, and other threads hold it: with
+        # Python's 5 ms a change of theme, which is hundreds of events, would take seconds.
+        sys.setswitchinterval(_SWITCH_S)
         self.qt = _application()
         self.config = config
         self.device, self.precision = device, precision
@@ -214,7 +219,22 @@ def run_app(
     pulse = QTimer()
     pulse.timeout.connect(lambda: None)
     pulse.start(250)
-    return app.exec()
+    return _left(app.exec())
+
+
+def _left(code: int) -> int:
+    """The exit code; where a thread did not end, the process ends here and now.
+
+    Python would end under the thread, and torch then aborts the process.
+    """
+    busy = [t.name for t in threading.enumerate() if t.daemon]
+    if busy:
+        log.warning("Did not end in time: %s.", ", ".join(busy))
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 def _application() -> QApplication:

@@ -21,6 +21,7 @@ _PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 _FILMS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
 _DATA_FILES = ("dataset.json", "labels.csv")
 _MAX_LOOK = 200
+_NAME_CHARS = 60
 
 
 def is_data_folder(folder: Path) -> bool:
@@ -48,6 +49,8 @@ class Arrivals(QObject):
     """Open this path as a scene."""
     data_dropped = Signal(str)
     """A folder or an archive of training pictures."""
+    run_come = Signal(str)
+    """The folder of a training run, which is opened as well."""
     notice = Signal(str)
     _looked = Signal(str, object)
 
@@ -65,6 +68,20 @@ class Arrivals(QObject):
         if is_link(what):
             self._go_text(what)
             return
+        try:
+            self._take_path(what)
+        except OSError as error:  # too long for a name, not allowed, gone
+            name = Path(what).name[:_NAME_CHARS]
+            self.notice.emit(
+                self.tr("{0} cannot be read: {1}").format(name, error.strerror or error)
+            )
+
+    def _take_path(self, what: str) -> None:
+        """What to do with a path depends on what is there.
+
+        Raises:
+            OSError: Nobody can tell.
+        """
         path = Path(what)
         suffix = path.suffix.lower()
         if suffix == ".json" and path.is_file():
@@ -77,6 +94,8 @@ class Arrivals(QObject):
             thread.start()
         else:
             self.open_asked.emit(what)
+            if (path / "state.resume").is_file():
+                self.run_come.emit(what)
 
     def take_samples(self) -> None:
         """The training pictures that ship have come."""
@@ -127,7 +146,8 @@ class Arrivals(QObject):
             view = read_view(path)
         except OSError:
             view = None  # opening it will say why
-        self._looked.emit(str(path), view)
+        with contextlib.suppress(RuntimeError):  # the window has gone, and this with it
+            self._looked.emit(str(path), view)
 
     def _on_looked(self, path: str, view: StillView | None) -> None:
         is_film = Path(path).suffix.lower() in _FILMS

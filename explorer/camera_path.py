@@ -2,7 +2,8 @@
 
 Between two keyframes the camera follows van Wijk and Nuij's path, which keeps the perceived speed
 constant: it backs away, travels, and comes closer again. At a keyframe it may rest, and after the
-last one it may fly back to the first, so that the flight can be repeated without a jump.
+last one it may fly back to the first, so that the flight can be repeated without a jump. Keyframes
+may have latents, which turn into each other on the way.
 Plain Python.
 """
 
@@ -20,13 +21,15 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from explorer.view_state import Camera
+from model.latent import Seed, blend, seed_from_json, seed_to_json
 
-FORMAT = 2
-"""2 knows rests and loops; a path without them is written as 1, which older builds read."""
+FORMAT = 3
+"""2 knows rests and loops, 3 latents; each path is written as the first that knows what it has."""
 MIN_GAP_S = 0.1
 """Shortest way between two keyframes that is made here, s; a file may hold shorter ones."""
 RHO = math.sqrt(2)
 _PURE_ZOOM_OFFSET = 1e-6
+_BLEND_LENGTH = 2.0
 _EASES = ("smooth", "linear")
 
 Ease = Literal["smooth", "linear"]
@@ -47,6 +50,8 @@ class Keyframe:
     """How the way to this keyframe is timed: 'smooth' starts and ends at rest."""
     hold_s: float = 0.0
     """Seconds that the camera rests here before it goes on."""
+    seed: Seed | None = None
+    """Names the latent; None: that of the keyframe before, or else of the next that has one."""
 
     @property
     def leave_s(self) -> float:
@@ -160,22 +165,56 @@ class CameraPath:
         return tuple(ZoomPan(a, b) for a, b in zip(cameras, cameras[1:], strict=False))
 
     @cached_property
+    def seeds(self) -> tuple[Seed, ...]:
+        """The latent of each keyframe; empty where none names one."""
+        last = next((k.seed for k in self.keyframes if k.seed is not None), None)
+        seeds: list[Seed] = []
+        for key in self.keyframes:
+            last = last if key.seed is None else key.seed
+            if last is not None:
+                seeds.append(last)
+        return tuple(seeds)
+
+    @property
+    def lengths(self) -> tuple[float, ...]:
+        """How far each of `ways` seems: `ZoomPan.length`, or more where the latent changes."""
+        seeds = self.seeds or (0,) * len(self.keyframes)
+        ends = (*seeds[1:], seeds[0])
+        return tuple(
+            max(way.length, _BLEND_LENGTH if a != b else 0.0)
+            for way, a, b in zip(self.ways, seeds, ends, strict=False)
+        )
+
+    @cached_property
     def _times(self) -> tuple[float, ...]:
         return tuple(key.time_s for key in self.keyframes)
 
     def at(self, time_s: float) -> Camera:
         """The camera at `time_s`; before the path begins and after its end it rests."""
+        index, fraction = self._way_at(time_s)
+        return self.ways[index].at(fraction) if fraction else self.keyframes[index].camera
+
+    def seed_at(self, time_s: float) -> Seed | None:
+        """The latent at `time_s`: on the way a blend, as far as the camera; None: not named."""
+        if not self.seeds:
+            return None
+        index, fraction = self._way_at(time_s)
+        return blend(self.seeds[index], self.seeds[(index + 1) % len(self.seeds)], fraction)
+
+    def _way_at(self, time_s: float) -> tuple[int, float]:
+        """Number of the keyframe that was left last, and the fraction of the way to the next."""
         keys = self.keyframes
         index = max(0, bisect_right(self._times, time_s) - 1)
         a = keys[index]
-        if time_s <= a.leave_s or (a is keys[-1] and not self.loop_s):
-            return a.camera
-        b = keys[0] if a is keys[-1] else keys[index + 1]
-        arrival = self.duration_s if a is keys[-1] else b.time_s
+        is_last = index == len(keys) - 1
+        if time_s <= a.leave_s or (is_last and not self.loop_s):
+            return index, 0.0
+        b = keys[0] if is_last else keys[index + 1]
+        arrival = self.duration_s if is_last else b.time_s
         fraction = min((time_s - a.leave_s) / (arrival - a.leave_s), 1.0)
         if b.ease == "smooth":
             fraction = fraction * fraction * (3 - 2 * fraction)
-        return self.ways[index].at(fraction)
+        return index, fraction
 
     def frame_times(self, num_frames: int) -> list[float]:
         """When the frames of a film of the whole path are, s.
@@ -197,9 +236,11 @@ class CameraPath:
                 "ease": k.ease,
             }
             | ({} if is_plain else {"hold": k.hold_s})
+            | ({} if k.seed is None else {"seed": seed_to_json(k.seed)})
             for k in self.keyframes
         ]
-        table: dict[str, Any] = {"format": 1 if is_plain else FORMAT, "keyframes": keys}
+        version = FORMAT if self.seeds else 1 if is_plain else 2
+        table: dict[str, Any] = {"format": version, "keyframes": keys}
         if self.loop_s:
             table["loop"] = self.loop_s
         return json.dumps(table, indent=2, allow_nan=False) + "\n"
@@ -210,9 +251,9 @@ def even_speed(path: CameraPath) -> CameraPath:
 
     Rests and the whole duration stay, every `ease` becomes 'linear'. A way that lasts shorter than
     `MIN_GAP_S` at that speed takes so long nevertheless, and the path is longer then.
-    Perceived speed is van Wijk's path length per second (see `ZoomPan.length`).
+    Perceived speed is van Wijk's path length per second (see `CameraPath.lengths`).
     """
-    lengths = [way.length for way in path.ways]
+    lengths = path.lengths
     total = sum(lengths)
     if total <= 0:  # one keyframe, or the same place throughout
         return replace(path, keyframes=tuple(replace(k, ease="linear") for k in path.keyframes))
@@ -225,31 +266,47 @@ def even_speed(path: CameraPath) -> CameraPath:
     return CameraPath(tuple(keys), gaps[-1] if path.loop_s else 0.0)
 
 
-def travel_s(start: Camera, end: Camera, *, speed: float = 1.3, min_s: float = 0.5) -> float:
-    """How long the way from `start` to `end` takes at `speed` (path length per second), s."""
-    return max(min_s, ZoomPan(start, end).length / speed)
+def travel_s(
+    start: Camera,
+    end: Camera,
+    *,
+    speed: float = 1.3,
+    min_s: float = 0.5,
+    blends: bool = False,
+) -> float:
+    """How long the way from `start` to `end` takes at `speed` (path length per second), s.
+
+    `blends`: the latent changes too, which is to be seen.
+    """
+    length = max(ZoomPan(start, end).length, _BLEND_LENGTH if blends else 0.0)
+    return max(min_s, length / speed)
 
 
 def tour(
     cameras: Sequence[Camera],
+    seeds: Sequence[Seed] = (),
     *,
     start: Camera | None = None,
+    start_seed: Seed | None = None,
     speed: float = 1.0,
     hold_s: float = 1.5,
 ) -> CameraPath:
     """One path through all of `cameras`, with a rest of `hold_s` at each.
 
-    It begins at `start`, without a rest, where that is given.
+    It begins at `start`, without a rest, where that is given. `seeds` names the latent of each
+    camera; with none, the path has no latents.
 
     Raises:
         CameraPathError: There is no camera.
     """
-    keys = [] if start is None else [Keyframe(0.0, start)]
-    for camera in cameras:
+    keys = [] if start is None else [Keyframe(0.0, start, seed=start_seed if seeds else None)]
+    for camera, seed in zip(cameras, seeds or (None,) * len(cameras), strict=True):
         time_s = 0.0
         if keys:
-            time_s = keys[-1].leave_s + travel_s(keys[-1].camera, camera, speed=speed)
-        keys.append(Keyframe(time_s, camera, "smooth", hold_s))
+            last, blends = keys[-1], keys[-1].seed != seed
+            way_s = travel_s(last.camera, camera, speed=speed, blends=blends)
+            time_s = last.leave_s + way_s
+        keys.append(Keyframe(time_s, camera, "smooth", hold_s, seed))
     return CameraPath(tuple(keys))
 
 
@@ -317,7 +374,7 @@ def _keyframe(entry: Any, index: int, name: str) -> Keyframe:
     where = f"{name}: keyframe {index}"
     if not isinstance(entry, dict):
         raise CameraPathError(f"{where} must be an object, got {entry!r}.")
-    known = {"time", "center", "log2_zoom", "ease", "hold"}
+    known = {"time", "center", "log2_zoom", "ease", "hold", "seed"}
     for key in entry:
         if key not in known:
             raise CameraPathError(
@@ -335,8 +392,12 @@ def _keyframe(entry: Any, index: int, name: str) -> Keyframe:
     ease = entry.get("ease", "smooth")
     if ease not in _EASES:
         raise CameraPathError(f"{where} must have ease {' or '.join(_EASES)}, got {ease!r}.")
+    try:
+        seed = None if entry.get("seed") is None else seed_from_json(entry["seed"])
+    except ValueError as error:
+        raise CameraPathError(f"{where}: {error}") from error
     time_s, cx, cy, log2_zoom, hold_s = (float(v) for v in numbers)
-    return Keyframe(time_s, Camera(cx, cy, log2_zoom), cast(Ease, ease), hold_s)
+    return Keyframe(time_s, Camera(cx, cy, log2_zoom), cast(Ease, ease), hold_s, seed)
 
 
 def load_path(file: str | os.PathLike[str]) -> CameraPath:

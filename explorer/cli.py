@@ -17,6 +17,7 @@ from pathlib import Path
 
 from explorer.shipped import PAINTING, shipped
 from model.header import CheckpointError
+from model.latent import Seed, parse_seed
 
 PROGRAM = "scalespace-explorer"
 COMMANDS = {
@@ -135,6 +136,26 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", choices=DEVICES, default="auto", help="where the generator runs (default: auto)"
     )
+
+
+def add_seed(parser: argparse.ArgumentParser) -> None:
+    """The option of everything that renders."""
+    parser.add_argument(
+        "--seed",
+        type=seed,
+        default=0,
+        metavar="N",
+        help="names the latent: 12; 12~37@0.25 is a quarter of the way from 12 to 37; "
+        "12~37@0.25~psi0.7 is that, nearer to the mean by a truncation of 0.7 (default: 0)",
+    )
+
+
+def seed(text: str) -> Seed:
+    """argparse type: a latent, as `model.latent` writes it."""
+    try:
+        return parse_seed(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def positive_int(text: str) -> int:

@@ -89,8 +89,8 @@ class Compositor:
 
     # Content.
 
-    def clear_scene(self, keep_exact: bool = False) -> None:
-        """Forget tiles, preview and, unless they are to stay until the next, exact frames."""
+    def clear_scene(self, keep_exact: bool = False, keep_preview: bool = False) -> None:
+        """Forget tiles and, unless they are to stay until the next, exact frames and preview."""
         self._slots.clear()
         self._free = list(range(self.capacity - 1, -1, -1))
         self._born[:] = np.inf
@@ -99,7 +99,7 @@ class Compositor:
                 texture.release()
             self._spare.clear()
             self._exact.clear()
-        if self._preview is not None:
+        if self._preview is not None and not keep_preview:
             self._preview.release()
             self._preview = None
 

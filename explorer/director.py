@@ -19,6 +19,7 @@ from explorer.camera_path import (
     even_speed,
     travel_s,
 )
+from model.latent import Seed
 
 MAX_HOLD_S = 600.0
 MAX_DURATION_S = 7200.0
@@ -70,25 +71,27 @@ class Director:
 
     # Editing.
 
-    def add(self, camera: Camera, after: int | None = None) -> int:
+    def add(self, camera: Camera, after: int | None = None, seed: Seed | None = None) -> int:
         """Add a keyframe behind the one at `after`, or at the end; later ones move to make room.
 
-        The ways to it and from it take as long as suits their length.
+        The ways to it and from it take as long as suits their length. `seed` names its latent;
+        None leaves that of the keyframe before.
 
         Returns:
             Its number.
         """
         keys = list(self.keys)
         if not keys:
-            self._set((Keyframe(0.0, camera),), 0.0)
+            self._set((Keyframe(0.0, camera, seed=seed),), 0.0)
             return 0
         index = len(keys) if after is None else after + 1
         before = keys[index - 1]
-        time_s = before.leave_s + travel_s(before.camera, camera)
+        key = Keyframe(0.0, camera, seed=seed)
+        key = replace(key, time_s=before.leave_s + _way_s(before, key))
         if index < len(keys):
-            arrival = time_s + travel_s(camera, keys[index].camera)
+            arrival = key.time_s + _way_s(key, keys[index])
             keys[index:] = _shifted(keys[index:], arrival - keys[index].time_s)
-        keys.insert(index, Keyframe(time_s, camera))
+        keys.insert(index, key)
         self._set(tuple(keys), self._way_back(keys))
         return index
 
@@ -101,7 +104,8 @@ class Director:
         keys = list(self.keys)
         for index, (a, b) in enumerate(zip(keys, keys[1:], strict=False)):
             if a.leave_s + MIN_GAP_S <= time_s <= b.time_s - MIN_GAP_S and self._path is not None:
-                keys.insert(index + 1, Keyframe(time_s, self._path.at(time_s), b.ease))
+                camera, seed = self._path.at(time_s), self._path.seed_at(time_s)
+                keys.insert(index + 1, Keyframe(time_s, camera, b.ease, seed=seed))
                 self._set(tuple(keys), self.loop_s)
                 return index + 1
         return None
@@ -141,13 +145,17 @@ class Director:
         """Remove all keyframes."""
         self._set((), 0.0)
 
-    def set_camera(self, index: int, camera: Camera) -> None:
-        """Let a keyframe show something else."""
-        self._replace(index, camera=camera)
+    def set_camera(self, index: int, camera: Camera, seed: Seed | None = None) -> None:
+        """Let a keyframe show something else; `seed` as of `add`."""
+        keys = list(self.keys)
+        keys[index] = replace(keys[index], camera=camera, seed=seed)
+        self._set(tuple(keys), self.loop_s)
 
     def set_ease(self, index: int, ease: Ease) -> None:
         """Time the way to a keyframe in another way."""
-        self._replace(index, ease=ease)
+        keys = list(self.keys)
+        keys[index] = replace(keys[index], ease=ease)
+        self._set(tuple(keys), self.loop_s)
 
     def set_hold(self, index: int, hold_s: float) -> None:
         """Let the camera rest at a keyframe; later ones move with it."""
@@ -200,16 +208,11 @@ class Director:
             self._drag = False
             self._changed()
 
-    def _replace(self, index: int, **changes: Camera | Ease) -> None:
-        keys = list(self.keys)
-        keys[index] = replace(keys[index], **changes)  # type: ignore[arg-type]
-        self._set(tuple(keys), self.loop_s)
-
     def _way_back(self, keys: list[Keyframe], always: bool = False) -> float:
         """Seconds that the way from the last keyframe to the first takes; 0 without a loop."""
         if len(keys) < 2 or not (always or self.loop_s):
             return 0.0
-        return travel_s(keys[-1].camera, keys[0].camera)
+        return _way_s(keys[-1], keys[0])
 
     def _set(self, keys: tuple[Keyframe, ...], loop_s: float, *, dragging: bool = False) -> None:
         """Let the flight be this, if it is another one, and remember the one before."""
@@ -224,15 +227,52 @@ class Director:
         self._changed()
 
 
+def _way_s(a: Keyframe, b: Keyframe) -> float:
+    """How long the way from one keyframe to another takes, s."""
+    blends = a.seed is not None and b.seed is not None and a.seed != b.seed
+    return travel_s(a.camera, b.camera, blends=blends)
+
+
 def _shifted(keys: list[Keyframe], seconds: float) -> list[Keyframe]:
     return [replace(key, time_s=key.time_s + seconds) for key in keys]
+
+
+class PreviewFlight:
+    """A path that is flown from a time within it, for ever if it loops; says where it is."""
+
+    def __init__(self, path: CameraPath, start_s: float) -> None:
+        self._path = path
+        self._start_s = start_s
+        self.shown_s = start_s
+        """Time in the path that was asked for last, s: of the screen, or a moment ahead of it."""
+
+    @property
+    def duration_s(self) -> float:
+        """How long it takes, s."""
+        return math.inf if self._path.loop_s else self._path.duration_s - self._start_s
+
+    def at(self, time_s: float) -> Camera:
+        """The camera `time_s` after take-off."""
+        self.shown_s = self._in_path(time_s)
+        return self._path.at(self.shown_s)
+
+    def seed_at(self, time_s: float) -> Seed | None:
+        """The latent `time_s` after take-off; None where the path names none."""
+        return self._path.seed_at(self._in_path(time_s))
+
+    def _in_path(self, time_s: float) -> float:
+        in_path = time_s + self._start_s
+        if self._path.loop_s and math.isfinite(in_path):
+            in_path %= self._path.duration_s
+        return min(in_path, self._path.duration_s)
 
 
 class FlightLog:
     """What a hand flies, sample by sample, as few keyframes that stay near it.
 
     A way between two keyframes ends where one more sample would take the straight way ('linear',
-    on van Wijk's path) further than the tolerance from a sample between; a rest is a hold.
+    on van Wijk's path) further than the tolerance from a sample between; a rest is a hold. The
+    samples before and after a change of the latent are keyframes.
     """
 
     def __init__(self, tolerance: float = 0.02, max_samples: int = 100) -> None:
@@ -244,15 +284,22 @@ class FlightLog:
         self._open: list[tuple[float, Camera]] = []
         self._resting = False
         self._begin_s = 0.0
+        self._seed: Seed | None = None
 
-    def add(self, time_s: float, camera: Camera) -> None:
-        """The camera was here at `time_s`; times rise."""
+    def add(self, time_s: float, camera: Camera, seed: Seed | None = None) -> None:
+        """The camera was here at `time_s`, and showed this latent; times rise."""
         if not self._open:
-            self._begin_s = time_s
-            self._keys.append(Keyframe(0.0, camera, "linear"))
+            self._begin_s, self._seed = time_s, seed
+            self._keys.append(Keyframe(0.0, camera, "linear", seed=seed))
             self._open.append((0.0, camera))
             return
         sample = (time_s - self._begin_s, camera)
+        if seed != self._seed:
+            self._close()
+            self._open.append(sample)
+            self._resting, self._seed = False, seed
+            self._close()
+            return
         if _distance(self._open[-1][1], camera) < _STILL:
             if not self._resting:
                 self._close()
@@ -277,10 +324,11 @@ class FlightLog:
             return
         time_s, camera = self._open[-1]
         last = self._keys[-1]
-        if _distance(last.camera, camera) < _STILL:
+        if _distance(last.camera, camera) < _STILL and last.seed == self._seed:
             self._keys[-1] = replace(last, hold_s=max(0.0, time_s - last.time_s))
         else:
-            self._keys.append(Keyframe(max(time_s, last.leave_s + 1e-3), camera, "linear"))
+            time_s = max(time_s, last.leave_s + 1e-3)
+            self._keys.append(Keyframe(time_s, camera, "linear", seed=self._seed))
         self._open = [(time_s, camera)]
 
     def _fits(self, end: tuple[float, Camera]) -> bool:

@@ -14,6 +14,7 @@ from explorer.mailbox import Mailbox
 from explorer.messages import Failure
 from explorer.priority import lower_priority
 from explorer.training_messages import Looked, LookEnded, LookProgress, LookResult
+from model.allocator import give_back_memory
 
 if TYPE_CHECKING:
     from model.data.report import DoctorReport
@@ -26,12 +27,27 @@ _NICENESS = 10
 class DoctorThread:
     """Looks at one data set, once."""
 
-    def __init__(self, path: str, device: str, on_dirty: Callable[[], None]) -> None:
-        """`on_dirty` is called from the thread when `take_results` has something."""
+    def __init__(
+        self,
+        path: str,
+        device: str,
+        on_dirty: Callable[[], None],
+        after: DoctorThread | None = None,
+    ) -> None:
+        """Prepare; `start` begins.
+
+        Args:
+            path: The data.
+            device: What training would run on.
+            on_dirty: Called from the thread when `take_results` has something.
+            after: One that was cancelled; this one begins when that has ended, so that there are
+                never two at work, and whoever waits for this one has waited for both.
+        """
         self.path, self.device = path, device
         self._mailbox: Mailbox[LookResult] = Mailbox(on_dirty)
         self._cancelled = threading.Event()
         self._told_at = 0.0
+        self._after = after
         self._thread = threading.Thread(target=self._run, name="doctor", daemon=True)
 
     def start(self) -> None:
@@ -42,7 +58,7 @@ class DoctorThread:
         """Stop looking soon; what was found so far stays."""
         self._cancelled.set()
 
-    def join(self, timeout_s: float) -> bool:
+    def join(self, timeout_s: float | None) -> bool:
         """Wait for the end; whether it has come."""
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
@@ -54,7 +70,11 @@ class DoctorThread:
     def _run(self) -> None:
         lower_priority(_NICENESS)
         failure = None
+        if self._after is not None:
+            self._after.join(None)
+            self._after = None
         try:
+            self._progress(0.0)
             from model.data.doctor import DoctorConfig, inspect_data
 
             config = DoctorConfig(device=self.device)
@@ -68,8 +88,11 @@ class DoctorThread:
             title = f"Cannot look at {Path(self.path).name}"
             failure = Failure(title, text, traceback.format_exc())
         self._mailbox.put(LookEnded(failure))
+        give_back_memory()  # a trial of training took some hundred megabytes
 
     def _found(self, report: DoctorReport) -> None:
+        if self._cancelled.is_set():
+            raise _Cancelled
         self._mailbox.put(Looked(report))
 
     def _progress(self, fraction: float) -> None:

@@ -8,6 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from explorer.messages import ExactView
+from model.latent import Seed
 
 if TYPE_CHECKING:
     from model.space import ScaleSpace
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 class ExactJob:
     """A frame that is rendered chunk by chunk, so that a new wish can interrupt it."""
 
-    def __init__(self, view: ExactView, patch_size: int, seed: int, side: int) -> None:
+    def __init__(self, view: ExactView, patch_size: int, seed: Seed, side: int) -> None:
         import numpy as np
 
         from model.rendering import cut_into_tiles

@@ -17,6 +17,7 @@ from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, Signal
 
 from explorer.camera_path import CameraPath, save_path
 from explorer.filming import film_frames
+from model.latent import Seed
 
 STRIP = ".strip.png"
 """Stands for the exponential strip among the endings of films; '' is a folder of frames."""
@@ -35,7 +36,7 @@ class FilmOrder:
     size: tuple[int, int]
     """Width and height, pixels; a strip takes the width."""
     fps: float
-    seed: int = 0
+    seed: Seed = 0
     is_strip: bool = False
     resume: bool = True
     """Go on where an earlier one was broken."""
@@ -52,8 +53,7 @@ class FilmOrder:
         words = ["record", os.path.abspath(self.scene), "--path", path_file, "--count"]
         words += ["--size", str(width), str(height), "--fps", f"{self.fps:g}"]
         words += ["--seed", str(self.seed), "--out", out]
-        if self.is_strip:
-            return [*words, "--strip"]
+        words += ["--strip"] if self.is_strip else []
         return [*words, "--resume"] if self.resume else words
 
 

@@ -16,6 +16,7 @@ from explorer.camera import Camera, View
 from explorer.camera_path import CameraPath
 from explorer.view_links import StillView
 from explorer.view_metadata import VIEW_KEY, film_fields, view_text
+from model.latent import Seed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,22 +59,25 @@ class Shots:
     scene: Scene
     size: tuple[int, int]
     """Width and height of a frame, pixels."""
-    seed: int = 0
+    seed: Seed = 0
+    """Names the latent, where the flight does not."""
 
-    def render(self, camera: Camera, size: tuple[int, int] | None = None) -> np.ndarray:
-        """What `camera` sees: uint8 [H, W, 3]."""
-        size = size or self.size
+    def render(
+        self, camera: Camera, size: tuple[int, int] | None = None, seed: Seed | None = None
+    ) -> np.ndarray:
+        """What `camera` sees of a latent: uint8 [H, W, 3]."""
+        size, seed = size or self.size, self.seed if seed is None else seed
         level = View(camera, size).level(self.scene.space.patch_size)
-        return self.scene.render((camera.cx, camera.cy), level, size, self.seed)
+        return self.scene.render((camera.cx, camera.cy), level, size, seed)
 
-    def view(self, camera: Camera) -> StillView:
-        """What a picture from `camera` carries."""
+    def view(self, camera: Camera, seed: Seed | None = None) -> StillView:
+        """What a picture from `camera` of a latent carries."""
         space = self.scene.space
         return StillView(
             center_xy=(camera.cx, camera.cy),
             level=View(camera, self.size).level(space.patch_size),
             size=self.size,
-            seed=self.seed,
+            seed=self.seed if seed is None else seed,
             name=self.scene.name,
             identity=space.identity,
         )
@@ -111,13 +115,15 @@ def film(
 
     num_frames = film_frames(seconds, fps)
     times = path.frame_times(num_frames)
-    fields = film_fields(shots.view(path.at(0.0)), json.loads(path.to_json()), seconds)
+    first = shots.view(path.at(0.0), path.seed_at(0.0))
+    fields = film_fields(first, json.loads(path.to_json()), seconds)
 
     def render_frame(number: int) -> np.ndarray:
-        return shots.render(path.at(times[number]))
+        return shots.render(path.at(times[number]), seed=path.seed_at(times[number]))
 
     def texts(number: int) -> dict[str, str]:
-        return {VIEW_KEY: view_text(shots.view(path.at(times[number])))}
+        view = shots.view(path.at(times[number]), path.seed_at(times[number]))
+        return {VIEW_KEY: view_text(view)}
 
     def told(done: int) -> None:
         if progress is not None:
@@ -130,22 +136,33 @@ def film(
         record_film(out, spec, render_frame, told, resume=resume)
 
 
-def strip(shots: Shots, path: CameraPath, out: Path, *, progress: Progress | None = None) -> None:
+def strip(
+    shots: Shots,
+    path: CameraPath,
+    out: Path,
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> None:
     """Write the whole zoom of `path` as one PNG; see `explorer.zoom_strip` for the map.
 
     Args:
         shots: Renders; the strip is as wide as its frames.
-        path: From its widest view to its deepest, around the deepest.
+        path: From its widest view to its deepest, around the deepest, and with the latent of that.
         out: The picture; it carries the view of the deepest.
+        resume: Go on where a strip of the same was broken, if one was, to the same bytes.
         progress: Of its rows.
 
     Raises:
+        OtherFilmError: What is to be gone on with is of another strip.
         ValueError: The path does not zoom.
-        OSError: The picture cannot be written; nothing is left of it.
+        OSError: The picture cannot be written; nothing is left of it unless `resume`.
     """
     from explorer.zoom_strip import plan_strip, record_strip
 
     plan = plan_strip(path, shots.size[0])
+    deepest = max(path.keyframes, key=lambda key: key.camera.log2_zoom)
+    seed = path.seed_at(deepest.time_s)
 
     def told(done: int) -> None:
         if progress is not None:
@@ -154,7 +171,8 @@ def strip(shots: Shots, path: CameraPath, out: Path, *, progress: Progress | Non
     record_strip(
         out,
         plan,
-        lambda camera, side: shots.render(camera, (side, side)),
+        lambda camera, side: shots.render(camera, (side, side), seed),
         told,
-        texts={VIEW_KEY: view_text(shots.view(plan.center))},
+        texts={VIEW_KEY: view_text(shots.view(plan.center, seed))},
+        resume=resume,
     )

@@ -43,6 +43,7 @@ from explorer.priority import lower_priority
 from explorer.stills import write_still
 from explorer.tile_grid import APRON_PX, TileKey
 from explorer.view_links import StillView, scene_name, view_from_json
+from model.latent import seed_to_json
 from model.scale import density, level_of_density
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ class InferenceThread:
         self._opener = opener or self._open_scale_space
         self.live: Callable[[str], LiveSpace | None] = lambda _path: None
         """The newest weights of a run in training, by its folder; asked before the opener."""
+        self.asked = ""
+        """Path of the newest request to open; what is shown may still be another."""
         self._wake = threading.Condition()
         self._request: RenderRequest | None = None
         self._open: OpenRequest | None = None
@@ -109,6 +112,7 @@ class InferenceThread:
 
     def open(self, request: OpenRequest) -> None:
         """Open another scene; the newest request wins."""
+        self.asked = request.path
         with self._wake:
             self._open = request
             self._wake.notify()
@@ -221,6 +225,8 @@ class InferenceThread:
         self._space, self._name = space, scene_name(request.path)
         self._done.clear()
         self._exact, self._exact_done = None, (None, 0)
+        from model import why_no_kernels
+
         width, height = space.field_size
         low, high = space.level_range
         device = str(getattr(space, "device", "cpu"))
@@ -234,6 +240,7 @@ class InferenceThread:
             device=device,
             has_latents=bool(getattr(space, "has_latents", False)),
             step=None if live is None else live.step,
+            no_kernels=why_no_kernels(),
         )
         self._mailbox.put(Opened(info, root))
 
@@ -422,7 +429,7 @@ class InferenceThread:
         exact, half = request.exact, 0.5 / density(request.exact.level, space.patch_size)
         center = [o + side * half for o, side in zip(exact.origin_xy, exact.size, strict=True)]
         place = request.view or {"center": center, "level": exact.level, "size": exact.size}
-        scene = {"seed": request.seed, "name": self._name, "identity": request.scene}
+        scene = {"seed": seed_to_json(request.seed), "name": self._name, "identity": request.scene}
         return view_from_json({**place, **scene})
 
     def _render_some(self, job: ExactJob, space: ScaleSpace) -> int:

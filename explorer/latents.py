@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject
 
 from explorer.bookmarks import bookmarks_file, write_json
+from explorer.camera_path import CameraPath
+from explorer.director import PreviewFlight
 from explorer.messages import (
     MAX_PICTURE_PX,
     ExactView,
@@ -20,28 +22,84 @@ from explorer.messages import (
     SceneInfo,
 )
 from explorer.view_links import scene_name
+from model.latent import Latent, Seed, seed_from_json, seed_to_json, truncated
 
 if TYPE_CHECKING:
     from explorer.main_window import MainWindow
 
-FORMAT = 1
+FORMAT = 2
+"""2 knows blends; without one, the file is written as 1, which older builds read."""
+_NEAR_END_S = 0.5
+_DRAG_BUDGET_S = 0.1
 MAX_SEED = 2**31 - 1
 """What the panel offers; a view may carry any seed of 0 or more."""
 
 
 class Latents(QObject):
-    """Shows the latent that a view, a link or the panel asks for, the whole picture with it."""
+    """Shows the latent that a view, a link, a flight or the panel asks for, everywhere.
+
+    While one is dragged, the next one is asked for when the one before is on the screen: however
+    many lie between, what is shown is never further behind than one coarse picture.
+    """
 
     def __init__(self, window: MainWindow) -> None:
         super().__init__(window)
         self._window = window
         self._asked: PictureRequest | None = None
+        self._waiting: Seed | None = None
+        self._flown: tuple[CameraPath | PreviewFlight, float] | None = None
         window.places.seed_asked.connect(self.show)
+        window.places.seed_dragged.connect(self.drag)
+        window.viewport.frame_painted.connect(self._painted)
+        window.viewport.path_skipped.connect(self._skipped)
+        window.viewport.scene_opened.connect(lambda _info: self._forget())
         window.viewport.pictures_ready.connect(self._take)
 
-    def show(self, seed: int) -> None:
-        """Show the latent that `seed` names, from where one is; a scene of one latent stays."""
+    def _forget(self) -> None:
+        self._waiting = self._flown = None
+
+    def drag(self, seed: Seed) -> None:
+        """Show the latent that `seed` names as soon as the one before is on the screen."""
+        self._waiting = seed
+        self._show_waiting()
+
+    def _show_waiting(self) -> None:
         viewport = self._window.viewport
+        if viewport.is_swapping:
+            return
+        viewport.stream.moving_budget_s = viewport.config.streaming.moving_budget_s
+        if self._waiting is not None:
+            self._show(self._waiting, _DRAG_BUDGET_S)
+
+    def _skipped(self, path: CameraPath) -> None:
+        end = path.seed_at(path.duration_s)
+        if end is not None:
+            self.show(end)
+
+    def _painted(self) -> None:
+        """A frame is on the screen: go on with the flight's latent, or with the hand's."""
+        flight = self._window.viewport.view_state.flight
+        if flight is not None and isinstance(flight[0], CameraPath | PreviewFlight):
+            self._flown = flight[0], flight[1]
+            seed = flight[0].seed_at(flight[1])
+            if seed is not None:
+                self._waiting = seed
+        elif flight is None and self._flown is not None:
+            (path, time_s), self._flown = self._flown, None
+            end = path.seed_at(path.duration_s)
+            if end is not None and time_s > path.duration_s - _NEAR_END_S:
+                self._waiting = end
+        self._show_waiting()
+
+    def show(self, seed: Seed) -> None:
+        """Show the latent that `seed` names, from where one is; a scene of one latent stays."""
+        self._show(seed, self._window.viewport.config.streaming.moving_budget_s)
+
+    def _show(self, seed: Seed, budget_s: float) -> None:
+        """Show it, at first as coarse as it is to be rendered in `budget_s`."""
+        self._waiting = None
+        viewport = self._window.viewport
+        viewport.stream.moving_budget_s = budget_s
         scene, root = viewport.scene, viewport.root
         if scene is None or not scene.has_latents or seed == viewport.stream.seed:
             return
@@ -65,7 +123,10 @@ class Latents(QObject):
 
 
 class Stars:
-    """The seeds of one scene that were starred, in their order; every change is written at once."""
+    """The latents of one scene that were starred, in order; every change is written at once.
+
+    A star is of a seed or a blend, whatever its truncation.
+    """
 
     def __init__(self, file: Path | None) -> None:
         """Read `file` where it exists; None keeps everything in memory only.
@@ -75,28 +136,30 @@ class Stars:
             OSError: The file cannot be read.
         """
         self.file = file
-        self._seeds: list[int] = []
+        self._seeds: list[Seed] = []
         if file is not None and file.exists():
             self._seeds = _read(file)
 
     def __len__(self) -> int:
         return len(self._seeds)
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[Seed]:
         return iter(self._seeds)
 
-    def __contains__(self, seed: int) -> bool:
-        return seed in self._seeds
+    def __contains__(self, seed: Seed) -> bool:
+        return truncated(seed, 1.0) in self._seeds
 
-    def set(self, seed: int, on: bool) -> None:
+    def set(self, seed: Seed, on: bool) -> None:
         """Star `seed`, or take its star away.
 
         Raises:
             OSError: It cannot be written; then nothing has changed.
         """
-        seeds = sorted({*self._seeds, seed} if on else {*self._seeds} - {seed})
+        seed = truncated(seed, 1.0)
+        seeds = _sorted({*self._seeds, seed} if on else {*self._seeds} - {seed})
         if self.file is not None:
-            write_json(self.file, {"format": FORMAT, "seeds": seeds})
+            version = FORMAT if any(isinstance(s, Latent) for s in seeds) else 1
+            write_json(self.file, {"format": version, "seeds": [seed_to_json(s) for s in seeds]})
         self._seeds = seeds
 
 
@@ -105,11 +168,16 @@ def stars_file(folder: Path, scene: SceneInfo) -> Path:
     return bookmarks_file(folder, scene.identity, scene_name(scene.path))
 
 
-def _read(file: Path) -> list[int]:
+def _sorted(seeds: Iterable[Seed]) -> list[Seed]:
+    """Numbers first, then blends."""
+    return sorted(seeds, key=lambda s: (1, s.parts) if isinstance(s, Latent) else (0, ((s, 1.0),)))
+
+
+def _read(file: Path) -> list[Seed]:
     try:
         table = json.loads(file.read_text(encoding="utf-8"))
         if int(table.get("format", FORMAT)) > FORMAT:
             raise ValueError(f"{file} is of a newer version of the app; update this one.")
-        return sorted({int(seed) for seed in table["seeds"] if int(seed) >= 0})
+        return _sorted({truncated(seed_from_json(value), 1.0) for value in table["seeds"]})
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"{file} holds no starred seeds ({error}); move it away.") from error

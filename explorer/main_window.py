@@ -8,22 +8,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QStandardPaths, Qt, Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QGuiApplication, QResizeEvent
-from PySide6.QtWidgets import QApplication, QDockWidget, QFileDialog, QMainWindow, QMessageBox
+from PySide6.QtWidgets import QApplication, QDockWidget, QMainWindow, QMessageBox
 
-from explorer.actions import ActionSet, key_text, translated
+from explorer.actions import ActionSet
 from explorer.arrivals import Arrivals
 from explorer.camera_path import flight
 from explorer.config import AppConfig
 from explorer.messages import Failure, Progress, Result, SceneInfo, StillRequest, StillSaved
 from explorer.panels.bookmarks_panel import BookmarksPanel
+from explorer.panels.commands import window_commands
+from explorer.panels.file_dialogs import choose_file, choose_flight, choose_folder, choose_still
 from explorer.panels.hud import Hud
 from explorer.panels.keys_sheet import KeysSheet
 from explorer.panels.lazy import LazyPanels
-from explorer.panels.notices import FailureBox, Notice
+from explorer.panels.notices import FailureBox, Notice, show_text
 from explorer.panels.overlays import Minimap, ScaleBar
 from explorer.panels.palette import Command, Palette
+from explorer.panels.recent_menu import RecentMenu
 from explorer.panels.settings_dialog import SettingsDialog
 from explorer.panels.status_line import StatusLine
 from explorer.places import Places
@@ -38,10 +41,6 @@ from explorer.viewport import Viewport
 if TYPE_CHECKING:
     from explorer.panels.export_dialog import ExportDialog
 
-_OPEN_FILTER = (
-    "Scale spaces and images (*.safetensors *.png *.jpg *.jpeg *.tif *.tiff *.webp);;All files (*)"
-)
-_STILL_FILTER = "PNG (*.png);;TIFF (*.tif);;WebP (*.webp);;JPEG (*.jpg)"
 _DOCKS_VERSION = 1
 
 
@@ -53,6 +52,7 @@ class MainWindow(QMainWindow):
     data_dropped = Signal(str)
     """A folder or an archive of training pictures has come."""
     training_asked = Signal()
+    continue_asked = Signal()
     """Train on the image that is open."""
     closed = Signal()
     """The window is about to close."""
@@ -79,7 +79,10 @@ class MainWindow(QMainWindow):
         self._make_widgets()
         self.panels = LazyPanels(self)
         self.actions_by_id.add_all({**self._slots(), **self.panels.slots()})
-        self._make_recent_menu()
+        file = self.actions_by_id.menu("&File")
+        recent = self.actions_by_id.menu("&File/Open &recent")
+        file.insertMenu(file.actions()[2], recent)
+        self.recent_menu = RecentMenu(recent, self.store, self.open_requested.emit)
         self._connect()
         self.apply_settings(self.settings)
 
@@ -106,8 +109,8 @@ class MainWindow(QMainWindow):
         """What each action of the registry does."""
         places = self.places
         return {
-            "open": self.ask_open,
-            "open_folder": self.ask_open_folder,
+            "open": lambda: self._take(choose_file(self)),
+            "open_folder": lambda: self._take(choose_folder(self)),
             "save_still": self.ask_still,
             "export": self.show_export,
             "copy_picture": places.copy_picture,
@@ -133,8 +136,9 @@ class MainWindow(QMainWindow):
             "forward": places.forward,
             "add_bookmark": places.add_bookmark,
             "bookmarks": self._toggle_bookmarks,
-            "play_path": self.ask_path,
+            "play_path": lambda: self._take(choose_flight(self)),
             "train_image": self.training_asked.emit,
+            "continue_run": self.continue_asked.emit,
             "palette": self.palette_sheet.open,
             "keys": self.keys_sheet.toggle,
             "copy_report": self.copy_report,
@@ -221,28 +225,9 @@ class MainWindow(QMainWindow):
     # Actions.
 
     def _commands(self) -> list[Command]:
-        """What the palette offers: actions that can be done now, bookmarks, recent files."""
-        commands = []
-        for action in self.actions_by_id:
-            made = self.actions_by_id[action.id]
-            if action.id in ("palette", "escape") or not made.isEnabled():
-                continue
-            key = key_text(action.shortcuts[0]) if action.shortcuts else ""
-            text = made.text().replace("&", "")
-            commands.append(Command(text, made.trigger, key, translated(action.help)))
-        for index in range(len(self.places.bookmarks)):
-            name = self.places.bookmarks[index].name
-            go = lambda i=index: self.places.go_bookmark(i)  # noqa: E731  # one per line
-            commands.append(Command(self.tr("Go to {0}").format(name), go))
-        for path in self.store.recent():
-            commands.append(
-                Command(
-                    self.tr("Open {0}").format(Path(path).name),
-                    lambda p=path: self.open_requested.emit(p),
-                    help=path,
-                )
-            )
-        return commands
+        """What the palette offers."""
+        recent, open_ = self.store.recent(), self.open_requested.emit
+        return window_commands(self.actions_by_id, self.places, recent, open_)
 
     def _zoom(self, octaves: float) -> None:
         """Zoom, eased, about the middle of the viewport."""
@@ -251,40 +236,17 @@ class MainWindow(QMainWindow):
         state.wheel(notches, state.size[0] / 2, state.size[1] / 2, time.perf_counter())
         self.viewport.wake()
 
-    def ask_open(self) -> None:
-        """Let the person choose what to open."""
-        name, _ = QFileDialog.getOpenFileName(
-            self, self.tr("Open a scale space or an image"), "", _OPEN_FILTER
-        )
-        if name:
-            self.arrivals.take(name)
-
-    def ask_open_folder(self) -> None:
-        """Let the person choose a folder: a run, or a tile pyramid."""
-        name = QFileDialog.getExistingDirectory(self, self.tr("Open a folder"))
-        if name:
-            self.arrivals.take(name)
-
-    def ask_path(self) -> None:
-        """Let the person choose a flight."""
-        name, _ = QFileDialog.getOpenFileName(
-            self, self.tr("Play a flight"), "", self.tr("Camera paths (*.json)")
-        )
-        if name:
-            self.arrivals.take(name)
+    def _take(self, path: str) -> None:
+        """Open or play what was chosen; an empty text is nothing."""
+        if path:
+            self.arrivals.take(path)
 
     def ask_still(self) -> None:
         """Let the person choose where the still goes."""
-        folder = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.PicturesLocation)
         scene = self.viewport.scene
-        if scene is None:
-            return
-        proposal = str(Path(folder) / f"{scene.name}-{time.strftime('%Y%m%d-%H%M%S')}.png")
-        name, _ = QFileDialog.getSaveFileName(
-            self, self.tr("Save a still"), proposal, _STILL_FILTER
-        )
-        if name:
-            self.save_still(name)
+        file = "" if scene is None else choose_still(self, scene.name)
+        if file:
+            self.save_still(file)
 
     def save_still(self, file: str) -> None:
         """Render the visible part of the picture and save it; it carries its view."""
@@ -366,7 +328,7 @@ class MainWindow(QMainWindow):
 
     def show_about(self) -> None:
         """Say what this is."""
-        QMessageBox.about(
+        show_text(
             self,
             "ScaleSpace Explorer",
             self.tr(
@@ -376,27 +338,6 @@ class MainWindow(QMainWindow):
                 "ACM TOG 43(4), 2024.</p>"
             ),
         )
-
-    # Recent files.
-
-    def _make_recent_menu(self) -> None:
-        file = self.actions_by_id.menu("&File")
-        self.recent_menu = self.actions_by_id.menu("&File/Open &recent")
-        file.insertMenu(file.actions()[2], self.recent_menu)
-        self.recent_menu.aboutToShow.connect(self.fill_recent_menu)
-
-    def fill_recent_menu(self) -> None:
-        """List what was opened; what is gone is grey."""
-        self.recent_menu.clear()
-        for path in self.store.recent():
-            entry = self.recent_menu.addAction(Path(path).name.replace("&", "&&"))
-            entry.setToolTip(path)
-            entry.setEnabled(Path(path).exists())
-            entry.triggered.connect(lambda _checked=False, p=path: self.open_requested.emit(p))
-        self.recent_menu.addSeparator()
-        clear = self.recent_menu.addAction(self.tr("Clear"))
-        clear.setEnabled(bool(self.store.recent()))
-        clear.triggered.connect(lambda _checked=False: self.store.clear_recent())
 
     # What is told to the person.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from explorer.tile_grid import TileGrid, TileKey
+from model.latent import Seed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,6 +40,8 @@ class SceneInfo:
     """Whether a seed changes the picture."""
     step: int | None = None
     """Of training, where the scene is a run that is training; its weights become newer."""
+    no_kernels: str = ""
+    """Why no GPU kernels run, and what to do; '' where they do."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class RenderRequest:
     scene: str
     """`SceneInfo.identity` that it is meant for."""
     grid: TileGrid
-    seed: int = 0
+    seed: Seed = 0
     """Names the latent."""
     tiles: tuple[TileKey, ...] = ()
     """Missing tiles, the most valuable first."""
@@ -90,7 +93,7 @@ class StillRequest:
     scene: str
     exact: ExactView
     file: str
-    seed: int = 0
+    seed: Seed = 0
     view: dict[str, Any] = field(default_factory=dict)
     """`center`, `level` and `size` of the view, which the still carries; empty: the still's own."""
 
@@ -101,7 +104,7 @@ class Picture:
 
     view: ExactView
     """Its pixels; at most `MAX_PICTURE_PX` a side."""
-    seed: int = 0
+    seed: Seed = 0
     """Names the latent."""
 
     def __post_init__(self) -> None:
@@ -139,7 +142,7 @@ class TileBatch:
     """Rendered tiles of one step."""
 
     scene: str
-    seed: int
+    seed: Seed
     number: int
     """Rises by one with every batch of the thread."""
     keys: tuple[TileKey, ...]
@@ -156,7 +159,7 @@ class ExactFrame:
     """The exact frame, whole."""
 
     scene: str
-    seed: int
+    seed: Seed
     view: ExactView
     pixels: Pixels
     """uint8 [H, W, 4], RGBA; not writable."""

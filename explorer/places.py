@@ -26,6 +26,7 @@ from explorer.view_links import (
 )
 from explorer.view_metadata import VIEW_KEY, view_text
 from explorer.viewport import Viewport
+from model.latent import parse_seed
 
 _REST_MS = 500
 _THUMBNAIL_PX = (224, 168)
@@ -35,7 +36,7 @@ _OPTIONS = re.compile(
     r"|--level\s+(?P<level2>\S+).*?--center\s+(?P<x2>\S+)\s+(?P<y2>\S+)",
     re.DOTALL,
 )
-_SEED = re.compile(r"--seed\s+(\d{1,18})\b")
+_SEED = re.compile(r"--seed[\s=]+['\"]?([\w@~.-]+)")
 
 Place = StillView | CameraPath
 """Where text can lead: a view, or a flight."""
@@ -68,7 +69,10 @@ def _from_options(found: re.Match[str]) -> StillView:
     except ValueError as error:
         raise ViewError(f"a view must have numbers, got {' '.join(values)}.") from error
     seed = _SEED.search(found.string)
-    return StillView((x, y), level, seed=int(seed[1]) if seed else 0)
+    try:
+        return StillView((x, y), level, seed=parse_seed(seed[1].rstrip(".-")) if seed else 0)
+    except ValueError as error:
+        raise ViewError(str(error)) from error
 
 
 def _from_json(text: str) -> Place:
@@ -93,8 +97,10 @@ class Places(QObject):
     """One line for the person."""
     bookmarks_changed = Signal()
     history_changed = Signal()
-    seed_asked = Signal(int)
-    """A view of another latent of the open scene was gone to."""
+    seed_asked = Signal(object)
+    """A view of another latent (`model.latent.Seed`) of the open scene was gone to."""
+    seed_dragged = Signal(object)
+    """A hand changes the latent: the newest one counts, those between may be left out."""
 
     def __init__(self, viewport: Viewport, folder: Path | None) -> None:
         """`folder` keeps the bookmarks; None keeps them in memory."""

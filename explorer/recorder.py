@@ -31,6 +31,8 @@ import numpy as np
 from av.bitstream import BitStreamFilterContext
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
+from explorer.film_parts import kept_path, part_path
+
 _QUEUE_FRAMES = 8
 _METADATA_KEY = "scalespace"
 _PART_KEY = "scalespace_part"
@@ -118,21 +120,6 @@ def even_size(width: int, height: int) -> tuple[int, int]:
     return max(2, width + width % 2), max(2, height + height % 2)
 
 
-def part_path(out: Path) -> Path:
-    """The file that grows while `out` is being recorded."""
-    return out.with_name(f"{out.stem}.part{out.suffix.lower()}")
-
-
-def _kept_path(out: Path) -> Path:
-    """The part of before, while its whole segments are being copied into the new one."""
-    return out.with_name(f"{out.stem}.kept.part{out.suffix.lower()}")
-
-
-def has_part(out: Path) -> bool:
-    """Whether a recording of `out` was broken and left a part."""
-    return part_path(out).exists() or _kept_path(out).exists()
-
-
 def record_film(
     out: Path,
     spec: FilmSpec,
@@ -164,7 +151,7 @@ def record_film(
     if out.suffix.lower() not in _CONTAINERS:
         endings = " or ".join(_CONTAINERS)
         raise ValueError(f"a film's name must end in {endings}, got {out.name}.")
-    part, kept = part_path(out), _kept_path(out)
+    part, kept = part_path(out), kept_path(out)
     final = out.with_name(f"{out.stem}.final.part{out.suffix.lower()}")
     whole = False
     try:
@@ -215,7 +202,7 @@ class _Kept:
         Raises:
             OtherFilmError: It is of another film.
         """
-        part, kept = part_path(out), _kept_path(out)
+        part, kept = part_path(out), kept_path(out)
         if not kept.exists():  # else an earlier resumption was broken before it had copied all
             if not part.exists() or part.stat().st_size == 0:
                 return None

@@ -29,6 +29,7 @@ def report(viewport: Viewport) -> str:
     if scene is not None:
         low, high = scene.level_range
         lines.append(f"scene: {scene.identity}, levels {low:g} to {high:g}, on {scene.device}")
+        lines.append(f"GPU kernels: {scene.no_kernels or 'in use'}")
     lines.append(f"view: {view.camera}, level {view.level(viewport.view_state.patch_size):.3f}")
     lines += [f"{name}: {value}" for name, value in asdict(figures).items()]
     lines.append(f"verdict: {why_slow(figures)}")

@@ -60,6 +60,7 @@ LIGHT = Scheme(
     over="rgba(248, 246, 242, 240)",
 )
 SCHEMES = {"dark": DARK, "light": LIGHT}
+_DRESSED = "wears_fusion"
 
 
 def _sheet(s: Scheme) -> str:
@@ -113,7 +114,7 @@ QToolTip {{ background: {s.raised}; color: {s.text}; border: 1px solid {s.line};
 #sheet QLabel#what {{ color: {s.quiet}; }}
 QScrollArea#clear, QWidget#clear {{ background: transparent; border: none; }}
 #notice {{ background: {s.over}; color: {s.text}; border: 1px solid {s.line};
-           border-radius: 15px; padding: 6px 16px; }}
+           border-radius: 12px; padding: 6px 16px; }}
 """
 
 
@@ -131,7 +132,9 @@ def apply_theme(app: QApplication, theme: str = "system") -> Scheme:
     sheet = _sheet(scheme)
     if app.styleSheet() == sheet:
         return scheme
-    app.setStyle("Fusion")
+    if not app.property(_DRESSED):  # a style anew would polish every widget once more
+        app.setStyle("Fusion")
+        app.setProperty(_DRESSED, True)
     palette = QPalette()
     roles = {
         QPalette.ColorRole.Window: scheme.surface,

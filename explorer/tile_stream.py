@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from explorer.config import StreamingConfig
 from explorer.messages import ExactView, RenderRequest, TileBatch
 from explorer.tile_cache import TileCache
 from explorer.tile_grid import TileGrid, TileKey, TileRange, from_centre
 from explorer.view_state import View
+from model.latent import Seed
 from model.scale import Lattice, density
 
 
@@ -26,13 +28,15 @@ class TileStream:
         self.cache = TileCache(self.config.cache_bytes)
         self.grid: TileGrid | None = None
         self.scene = ""
-        self.seed = 0
+        self.seed: Seed = 0
         self.pixels_per_s = self.config.initial_pixels_per_s
+        self.moving_budget_s = self.config.moving_budget_s
+        """See `StreamingConfig.moving_budget_s`; shorter while a hand changes the latent."""
         self.seen_batch = 0
         self._base_step: int | None = None
         self._pinned_steps: tuple[int, ...] = ()
 
-    def set_scene(self, scene: str, grid: TileGrid, seed: int = 0) -> None:
+    def set_scene(self, scene: str, grid: TileGrid, seed: Seed = 0) -> None:
         """Forget everything and stream `scene` (an identity) from now on."""
         self.scene, self.grid, self.seed = scene, grid, seed
         self.cache.clear()
@@ -68,7 +72,7 @@ class TileStream:
         wide = max(min(right, half_w) - max(left, -half_w), 0.0)
         high = max(min(bottom, half_h) - max(top, -half_h), 0.0)
         view_px = max(wide * high * view.density**2, 1.0)
-        budget_px = max(self.pixels_per_s * self.config.moving_budget_s, 1.0)
+        budget_px = max(self.pixels_per_s * self.moving_budget_s, 1.0)
         affordable = level + 0.5 * min(0.0, math.log2(budget_px / view_px))
         per = grid.steps_per_octave
         last = grid.clamp_step(math.ceil((level - self.config.hysteresis_octaves) * per))
@@ -110,6 +114,23 @@ class TileStream:
             seen_batch=self.seen_batch,
             issued_at=now,
         )
+
+    def cover(self, view: View, rim_octaves: float = 0.0) -> tuple[TileKey, ...] | None:
+        """The tiles of the coarsest wanted step that `view` shows; None until they have come.
+
+        `rim_octaves`: only those that are seen when one comes so much closer must have come; what
+        is at the rim of a moving view is never asked for.
+        """
+        if self._base_step is None:
+            return None
+        step, camera = self._base_step, view.camera
+        closer = View(replace(camera, log2_zoom=camera.log2_zoom + rim_octaves), view.size)
+        if not all(
+            key in self.cache for key in self._centred(self._grid().tiles(step, closer), view)
+        ):
+            return None
+        whole = self._centred(self._grid().tiles(step, view), view)
+        return tuple(key for key in whole if key in self.cache)
 
     def finest_drawn(self, view: View) -> int:
         """The finest step that is of use for drawing `view`."""

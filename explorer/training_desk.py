@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QEvent, QObject, Qt, Signal
-from PySide6.QtWidgets import QMessageBox
+from PySide6.QtWidgets import QFileDialog, QMessageBox
 
 from explorer.doctor_thread import DoctorThread
 from explorer.inference_thread import InferenceThread
-from explorer.messages import OpenRequest
+from explorer.messages import Failure, OpenRequest
+from explorer.panels.training_plots import finish_preload, preload
 from explorer.training_messages import (
     LiveSpace,
     Looked,
@@ -30,7 +32,7 @@ from explorer.training_messages import (
 )
 from explorer.training_thread import BesideConfig, TrainingThread
 from explorer.unfinished_run import UnfinishedRun
-from model.training_setup import Recipe
+from model.training_setup import Recipe, find_run, warm_up
 
 if TYPE_CHECKING:
     from explorer.main_window import MainWindow
@@ -70,6 +72,9 @@ class TrainingDesk(QObject):
         self._latest: TrainingThread | None = None
         self.unfinished = UnfinishedRun(window.store.folder)
         self._doctor: DoctorThread | None = None
+        self._looked_all = False
+        self._warming: threading.Thread | None = None
+        self._offered: Recipe | None = None
         self._question: QMessageBox | None = None
         self._closing = False
         self._shown_once = False
@@ -80,6 +85,8 @@ class TrainingDesk(QObject):
         inference.live = self._live
         window.data_dropped.connect(self.look)
         window.training_asked.connect(self.look_at_scene)
+        window.continue_asked.connect(self.choose_run)
+        window.arrivals.run_come.connect(self.offer_run)
         window.panels.made.connect(self._on_made)
         window.viewport.frame_painted.connect(self._give_way)
         window.installEventFilter(self)
@@ -104,10 +111,21 @@ class TrainingDesk(QObject):
             self.window.show_notice(self.tr("A run is training; stop it before another begins."))
             return
         self._cancel_doctor()
+        self._warm_up()
         self.panel.doctor.start(Path(path).name)
         self.panel.show_page(self.panel.doctor)
-        self._doctor = DoctorThread(path, self.device, self._doctor_bell.rung.emit)
+        self._looked_all = False
+        self._doctor = DoctorThread(
+            path, self.device, self._doctor_bell.rung.emit, after=self._doctor
+        )
         self._doctor.start()
+
+    def _warm_up(self) -> None:
+        """While the doctor looks and the person reads: import what comes next."""
+        preload()
+        if self._warming is None:
+            self._warming = threading.Thread(target=warm_up, name="warm-up", daemon=True)
+            self._warming.start()
 
     def look_at_scene(self) -> None:
         """The same for the image that is open."""
@@ -132,10 +150,13 @@ class TrainingDesk(QObject):
             if isinstance(result, LookProgress):
                 page.set_progress(result.fraction)
             elif isinstance(result, Looked):
+                self._looked_all = result.report.complete
                 page.show_report(result.report)
+                if self.panel.page is self.panel.form:
+                    self.panel.form.update_report(result.report)
             elif isinstance(result, LookEnded):
                 page.stop()
-                if result.failure is not None:
+                if result.failure is not None and not self.is_training:
                     self.window.show_failure(result.failure)
                     self.panel.show_page(self.panel.start)
 
@@ -155,6 +176,7 @@ class TrainingDesk(QObject):
         start.image_asked.connect(self.look_at_scene)
         start.continue_asked.connect(self._go_on)
         start.forget_asked.connect(self._forget)
+        start.data_found.connect(self._data_found)
         doctor.cancel_requested.connect(self._cancel_doctor)
         doctor.train_requested.connect(self._show_form)
         doctor.failed.connect(self.window.show_notice)
@@ -196,6 +218,8 @@ class TrainingDesk(QObject):
         thread.set_share(share)
         self.thread_of_run, self._latest, self._shown_once = thread, thread, False
         self.panel.run.begin(recipe, share)
+        if self._doctor is not None and not recipe.resume and not self._looked_all:
+            self.panel.run.tell(self.tr("The doctor had not seen every file when this began."))
         self.panel.show_page(self.panel.run)
         thread.start()
 
@@ -205,6 +229,7 @@ class TrainingDesk(QObject):
         if recipe is None:
             return
         self._show_panel()
+        self._offered = recipe
         self.panel.start.offer(recipe)
         self.window.show_notice(
             self.tr("Training on {0} was cut off; the panel can continue it.").format(
@@ -212,14 +237,47 @@ class TrainingDesk(QObject):
             )
         )
 
+    def choose_run(self) -> None:
+        """Ask for the folder of a run, and offer to go on with it."""
+        name = QFileDialog.getExistingDirectory(
+            self.window, self.tr("The folder of a training run")
+        )
+        if name:
+            self.offer_run(name)
+
+    def offer_run(self, folder: str) -> None:
+        """Offer to go on with the run in `folder`."""
+        if self.is_training:
+            self.window.show_notice(self.tr("A run is training; stop it before another begins."))
+            return
+        try:
+            known = find_run(Path(folder))
+        except (ValueError, OSError) as error:
+            title = self.tr("Cannot continue {0}").format(Path(folder).name)
+            self.window.show_failure(Failure(title, str(error)))
+            return
+        self._cancel_doctor()
+        self._show_panel()
+        self._offered = known.recipe
+        self.panel.start.offer_known(known)
+        self.panel.show_page(self.panel.start)
+
+    def _data_found(self, path: str) -> None:
+        if self._offered is not None:
+            self._offered = replace(self._offered, data=path)
+
     def _go_on(self) -> None:
-        recipe = self.unfinished.find()
+        recipe, self._offered = self._offered, None
+        minutes = self.panel.start.minutes_in_all()
         self.panel.start.offer(None)
         if recipe is not None:
-            self.begin(replace(recipe, resume=True, minutes=None, kimg=None))
+            self.begin(replace(recipe, resume=True, minutes=minutes, kimg=None))
 
     def _forget(self) -> None:
-        self.unfinished.clear()
+        crashed = self.unfinished.find()
+        if crashed is not None and self._offered == crashed:
+            self.unfinished.clear()
+        self._offered = None
         self.panel.start.offer(None)
 
     def _take_training(self) -> None:
@@ -252,8 +310,8 @@ class TrainingDesk(QObject):
         """Newer weights: into the viewport, unless the person looks at something else."""
         if not self._shown_once:
             self._note_begun(thread.recipe)
-        scene = self.window.viewport.scene
-        if not self._shown_once or (scene is not None and scene.path == ready.folder):
+        # Not what is shown: another scene may be about to open.
+        if not self._shown_once or self.inference.asked == ready.folder:
             self._shown_once = True
             self._show_run()
 
@@ -354,8 +412,11 @@ class TrainingDesk(QObject):
         """The app ends, asked or not: keep what was learned, end the threads."""
         self.window.removeEventFilter(self)
         self._cancel_doctor()
+        finish_preload()
+        if self._warming is not None:
+            self._warming.join()
         if self._doctor is not None:
-            self._doctor.join(5.0)
+            self._doctor.join(20.0)  # a thread inside torch while the process ends aborts it
         thread, self.thread_of_run = self.thread_of_run, None
         if thread is not None:
             thread.stop(True)

@@ -86,6 +86,10 @@ class SamplesSaved:
 
     file: str
     step: int
+    kimg: float = 0.0
+    """Thousands of windows seen."""
+    distances: tuple[tuple[str, float], ...] = ()
+    """Octave, and by how much the spectrum of its samples is off, dB."""
 
 
 @dataclass(frozen=True)

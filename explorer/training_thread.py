@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from explorer.mailbox import Mailbox
 from explorer.messages import Failure
+from explorer.placing_thread import PlacingThread
 from explorer.priority import lower_priority
 from explorer.training_messages import (
     PAUSED,
@@ -45,6 +46,8 @@ log = logging.getLogger(__name__)
 LEAST_SHARE = 0.1
 """Smallest share of the time that training can be given."""
 _LOOK_S = 1.0
+_PLACES_S = 0.1
+"""From one look for new places to the next, while there is nothing else to do, s."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,10 @@ class BesideConfig:
     """Added to the niceness of the thread: the inference thread and the window come first."""
     threads: int = 0
     """Cores that torch uses for training; 0: all."""
+    early_share: float = 0.3
+    """Part of the time that training has while patches still find their places."""
+    early_fraction: float = 0.1
+    """Share of the budget that may be used up by then; beyond, training waits for them."""
 
 
 class TrainingThread:
@@ -92,6 +99,7 @@ class TrainingThread:
         self._note = ""
         self._statuses: list[TrainingStatus] = []
         self._sample = ""
+        self._placing: PlacingThread | None = None
 
     # Called by the window.
 
@@ -130,6 +138,11 @@ class TrainingThread:
     def live(self, path: str) -> LiveSpace | None:
         """The newest frozen weights, where `path` is this run's folder. Any thread."""
         return self._live if path == self.recipe.folder else None
+
+    @property
+    def worked_at(self) -> float:
+        """When it last began to work on a group, `time.perf_counter`; 0: not yet. Any thread."""
+        return self._breathed_at or 0.0
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the end; whether it has come."""
@@ -173,7 +186,7 @@ class TrainingThread:
             raise ValueError(f"{folder} is not empty; name a new folder for the run.")
         torch.set_num_threads(self.config.threads or os.cpu_count() or 1)
         try:
-            run = prepare(recipe, self._report, lambda line: self._mailbox.put(TrainingNote(line)))
+            run = prepare(recipe, self._report, self._tell, early=True)
         except _Discarded:
             if not recipe.resume:
                 remove_run(folder)
@@ -183,9 +196,11 @@ class TrainingThread:
             self._steps(run)
             self._publish(run)
         except _Discarded:
+            self._end_placing(run)
             remove_run(folder)
             raise
         finally:
+            self._end_placing(run)
             close(run.source)
         return (folder / STATE).exists(), run.trainer.finished
 
@@ -229,6 +244,53 @@ class TrainingThread:
             self._phase = PREPARING
             self._mailbox.put(Phase(PREPARING, text, fraction or None))
 
+    # Places.
+
+    def _let_place(self, worked_s: float) -> None:
+        """In the placing thread, between two batches: give way as training does."""
+        with self._wake:
+            rest_until = time.perf_counter() + worked_s * (1 / self._share - 1)
+            while self._placing is not None and not self._stop:
+                left_s = max(rest_until, self._hold_until) - time.perf_counter()
+                if left_s <= 0 and not self._is_paused:
+                    return
+                self._wake.wait(max(left_s, 0.1))
+
+    def _follow_placing(self, run: Run) -> None:
+        """Find the places that patches do not have yet; go on with those that more have by now."""
+        from model.training_setup import close
+
+        if run.placing is not None and run.trainer.step_count:
+            # Not before the first step: the person waits for that.
+            niceness = self.config.niceness
+            self._placing = PlacingThread(run.placing, niceness, self._let_place, self._tell)
+            run.placing = None
+            self._placing.start()
+        if self._placing is None:
+            return
+        is_over = not self._placing.is_alive
+        try:
+            stage = self._placing.take()
+        except Exception as error:  # noqa: BLE001  # another thread's boundary
+            self._tell_failure("Placing has stopped; training goes on with what is placed", error)
+            stage = None
+        if stage is not None:
+            close(run.learn(stage.data, stage.finest, stage.note))
+        if is_over:
+            self._end_placing(run)
+
+    def _waits_for_places(self, run: Run) -> bool:
+        """Enough was learned from the first patches; a budget is for all of them."""
+        return self._placing is not None and run.trainer.fraction > self.config.early_fraction
+
+    def _end_placing(self, run: Run) -> None:
+        if run.placing is not None:
+            run.placing.close()
+            run.placing = None
+        placing, self._placing = self._placing, None
+        if placing is not None:
+            placing.end()
+
     # Between steps.
 
     def _between(self, run: Run) -> bool:
@@ -237,6 +299,7 @@ class TrainingThread:
         if run.trainer.step_count and now - self._published_at > self.config.publish_s:
             self._publish(run)
         while True:
+            self._follow_placing(run)
             if self._wants_snapshot and not self._stop:
                 self._wants_snapshot = False
                 self._tell_phase(SAVING)
@@ -244,8 +307,14 @@ class TrainingThread:
                 self._publish(run)
             self._tell_samples(run)
             self._wait_while_paused()
-            if self._stop or not self._wants_snapshot:
+            if self._stop:
                 break
+            if self._wants_snapshot:
+                continue
+            if not self._waits_for_places(run):
+                break
+            with self._wake:
+                self._wake.wait(_PLACES_S)
         if self._stop == "discard":
             raise _Discarded
         self._tell_phase(SAVING if self._stop else TRAINING)
@@ -266,7 +335,8 @@ class TrainingThread:
         """Before every group of windows: give way. Returns the seconds that it waited."""
         began = time.perf_counter()
         worked_s = 0.0 if self._breathed_at is None else began - self._breathed_at
-        rest_until = began + worked_s * (1 / self._share - 1)
+        share = self._share * (1.0 if self._placing is None else self.config.early_share)
+        rest_until = began + worked_s * (1 / share - 1)
         with self._wake:
             while not self._stop:
                 left_s = max(rest_until, self._hold_until) - time.perf_counter()
@@ -325,7 +395,13 @@ class TrainingThread:
         if newest is not None and str(newest) != self._sample:
             self._sample = str(newest)
             step = int(newest.stem.removeprefix("step"))
-            self._mailbox.put(SamplesSaved(self._sample, step))
+            distances = tuple(run.distances.items())
+            self._mailbox.put(
+                SamplesSaved(self._sample, step, run.trainer.cur_nimg / 1000, distances)
+            )
+
+    def _tell(self, line: str) -> None:
+        self._mailbox.put(TrainingNote(line))
 
     def _tell_phase(self, name: str) -> None:
         if self._phase != name:

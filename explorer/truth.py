@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from explorer.messages import ExactView, Pixels
+    from explorer.octave_views import Region
     from explorer.side_thread import SideThread
     from model.pyramid import ImagePyramid
 
@@ -102,7 +103,10 @@ class Truth:
         return TruthFrame(request.scene, request.view, pixels, difference, request.gain)
 
     def figures(self, request: FigureRequest) -> Figures | None:
-        """PSNR and high band of each level; None where it is another scene's.
+        """PSNR and power of each level; None where it is another scene's.
+
+        The PSNR is that of the pixels in the request's region. The power is that of the whole
+        picture, of which a Hann window counts the middle most: few pixels have no spectrum.
 
         Raises:
             GaveUp: Newer figures are wanted.
@@ -117,8 +121,17 @@ class Truth:
             self._check(FigureRequest)
             real_img = _as_img(self._render(view, lambda: None))
             img = _as_img(generated)
-            ratio = decibels(high_band_power(img), high_band_power(real_img))
-            octaves.append(OctaveFigures(view.level, psnr(img, real_img), ratio))
+            inside = _inside(request.region, view, self._pyramid.patch_size)
+            fidelity = psnr(img[..., inside], real_img[..., inside])
+            power, real_power = high_band_power(img), high_band_power(real_img)
+            octaves.append(
+                OctaveFigures(
+                    view.level,
+                    fidelity,
+                    decibels(power, real_power),
+                    (decibels(power, 1.0), decibels(real_power, 1.0)),
+                )
+            )
         return Figures(request, tuple(octaves))
 
     def _render(self, view: ExactView, check: Callable[[], None]) -> Pixels:
@@ -185,6 +198,25 @@ def octave_map(request: OctaveMapRequest) -> OctaveMap:
     peak = max(float(pooled.max()), _FAINTEST_WHITE)
     pixels = np.rint(pooled * (255 / peak)).astype(np.uint8)
     return OctaveMap(request.number, pixels, float(delta.mean()), peak)
+
+
+def _inside(region: Region, view: ExactView, patch_size: int) -> Any:
+    """Which pixels of a view touch the region: bool tensor [H, W]; all, where none does."""
+    import torch
+
+    from model.scale import density
+
+    pixel = 1 / density(view.level, patch_size)
+    width, height = view.size
+    x = view.origin_xy[0] + (torch.arange(width, dtype=torch.float64) + 0.5) * pixel
+    y = view.origin_xy[1] + (torch.arange(height, dtype=torch.float64) + 0.5) * pixel
+    in_x = (x > region.left - pixel / 2) & (x < region.right + pixel / 2)
+    in_y = (y > region.top - pixel / 2) & (y < region.bottom + pixel / 2)
+    inside = in_y[:, None] & in_x[None]
+    if region.circle is not None:
+        cx, cy, radius = region.circle
+        inside &= torch.hypot((y - cy)[:, None], (x - cx)[None]) < radius + pixel / 2
+    return inside if bool(inside.any()) else torch.ones_like(inside)
 
 
 def _as_img(pixels: Pixels) -> Any:

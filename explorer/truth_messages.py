@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from explorer.messages import ExactView
+from explorer.octave_views import Region
 
 if TYPE_CHECKING:
     from explorer.messages import Pixels
@@ -75,11 +76,13 @@ class FigureRequest:
     views: tuple[ExactView, ...]
     generated: tuple[Pixels, ...]
     """Of `views`, uint8 [H, W, 4]."""
+    region: Region
+    """Pixels beside it do not count for the PSNR."""
 
 
 @dataclass(frozen=True)
 class OctaveFigures:
-    """How one level of what is in view compares with the real picture."""
+    """How one level compares with the real picture."""
 
     level: float
     """Octaves."""
@@ -87,6 +90,8 @@ class OctaveFigures:
     """Infinite where both are equal."""
     high_band_db: float
     """Power above half the Nyquist frequency, generated over real."""
+    power_db: tuple[float, float] = (0.0, 0.0)
+    """The same power, generated and real, about that of white noise with variance 1."""
 
     @property
     def verdict(self) -> str:
@@ -103,7 +108,7 @@ class OctaveFigures:
 
 @dataclass(frozen=True)
 class Figures:
-    """All levels of what was in view, the coarsest first."""
+    """All levels of what the real picture lay over, the coarsest first."""
 
     request: FigureRequest
     octaves: tuple[OctaveFigures, ...]

@@ -16,9 +16,11 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from explorer.camera import Camera, camera_at_level
+from model.latent import Latent, Seed, parse_seed, seed_from_json, seed_to_json
 
 SCHEME = "scalespace"
-FORMAT = 1
+FORMAT = 2
+"""2 knows blends of seeds; a view without one is written as 1, which older builds read."""
 _MAX_LEVEL = 60.0
 _MAX_COORDINATE = 1e6
 _MAX_SIDE_PX = 10_000_000
@@ -41,8 +43,8 @@ class StillView:
     """Of the picture's own pixels, octaves."""
     size: tuple[int, int] | None = None
     """Width and height, pixels; None where only the place is meant."""
-    seed: int = 0
-    """Names the latent."""
+    seed: Seed = 0
+    """Names the latent; see `model.latent`."""
     name: str = ""
     """File name of the scene, without folder and without `.safetensors`; '' where not known."""
     identity: str = ""
@@ -59,7 +61,7 @@ class StillView:
             )
         if self.size is not None and not all(1 <= side <= _MAX_SIDE_PX for side in self.size):
             raise ViewError(f"a view must be 1 x 1 to 10000000 pixels a side, got {self.size}.")
-        if self.seed < 0:
+        if not isinstance(self.seed, Latent) and self.seed < 0:
             raise ViewError(f"the seed of a view must be 0 or more, got {self.seed}.")
 
     def camera(self, patch_size: int, viewport_size: tuple[int, int]) -> Camera:
@@ -74,12 +76,12 @@ class StillView:
     def to_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`; `view_from_json` is the inverse."""
         fields: dict[str, Any] = {
-            "format": FORMAT,
+            "format": FORMAT if isinstance(self.seed, Latent) else 1,
             "name": self.name,
             "identity": self.identity,
             "center": list(self.center_xy),
             "level": self.level,
-            "seed": self.seed,
+            "seed": seed_to_json(self.seed),
         }
         if self.size is not None:
             fields["size"] = list(self.size)
@@ -111,7 +113,7 @@ def view_from_json(fields: object) -> StillView:
             center_xy=(float(x), float(y)),
             level=float(fields["level"]),
             size=None if size is None else (int(size[0]), int(size[1])),
-            seed=int(fields.get("seed", 0)),
+            seed=seed_from_json(fields.get("seed", 0)),
             name=str(fields.get("name", "")),
             identity=str(fields.get("identity", "")),
         )
@@ -131,7 +133,7 @@ def format_link(view: StillView) -> str:
         query |= {"w": str(view.size[0]), "h": str(view.size[1])}
     if view.identity:
         query["id"] = view.identity
-    return f"{SCHEME}:{quote(view.name, safe='')}?{urlencode(query)}"
+    return f"{SCHEME}:{quote(view.name, safe='')}?{urlencode(query, safe='@')}"
 
 
 def is_link(text: str) -> bool:
@@ -161,7 +163,7 @@ def parse_link(text: str) -> StillView:
         center_xy=(_number(values, "x"), _number(values, "y")),
         level=_number(values, "level"),
         size=size,
-        seed=_whole(values, "seed") if "seed" in values else 0,
+        seed=_seed(values["seed"]) if "seed" in values else 0,
         name=scene_name(unquote(name.strip("/"))),
         identity=values.get("id", ""),
     )
@@ -182,6 +184,15 @@ def _number(values: Mapping[str, str], key: str) -> float:
         raise ViewError(f"the link has no {key!r}; a view looks like {_EXAMPLE}") from None
     except ValueError:
         raise ViewError(f"{key!r} of a link must be a number, got {values[key]!r}.") from None
+
+
+def _seed(text: str) -> Seed:
+    if "~" not in text and "@" not in text:
+        return _whole({"seed": text}, "seed")
+    try:
+        return parse_seed(text)
+    except ValueError as error:
+        raise ViewError(f"'seed' of a link: {error}") from error
 
 
 def _whole(values: Mapping[str, str], key: str) -> int:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from explorer.view_links import StillView, ViewError, scene_name, view_from_json
+from model.latent import Seed, seed_from_json, seed_to_json
 
 __all__ = [
     "VIEW_KEY",
@@ -43,7 +44,7 @@ class FilmView:
     """JSON of its camera path; `explorer.camera_path` reads it."""
     seconds: float
     """Duration for which the path was flown, s."""
-    seed: int
+    seed: Seed
     identity: str
     """Of the scene."""
     view: StillView | None
@@ -81,7 +82,7 @@ def film_fields(view: StillView, path: Mapping[str, Any], seconds: float) -> dic
     return {
         "path": dict(path),
         "seconds": seconds,
-        "seed": view.seed,
+        "seed": seed_to_json(view.seed),
         "identity": view.identity,
         "view": view.to_json(),
     }
@@ -115,7 +116,7 @@ def read_film(path: Path) -> FilmView | None:
         return FilmView(
             path=dict(fields["path"]),
             seconds=float(fields.get("seconds", 0.0)),
-            seed=int(fields.get("seed", 0)),
+            seed=seed_from_json(fields.get("seed", 0)),
             identity=str(fields.get("identity", "")),
             view=_view_or_none(fields.get("view")),
         )

@@ -13,11 +13,12 @@ Screen points are device pixels from the viewport's top left corner.
 from __future__ import annotations
 
 import math
-from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from explorer.camera import Camera, Flight, View, camera_at_level, camera_level, fit_camera
+from explorer.camera_limits import CameraLimits, clamp, give
 from explorer.config import CameraConfig
+from explorer.drag import Drag
 
 __all__ = ["Camera", "Flight", "View", "ViewState", "camera_at_level", "camera_level", "fit_camera"]
 
@@ -38,17 +39,6 @@ class _Anchor:
     target_ax: float = 0.0
     """Field point at (px, py) in the target camera; differs while a pan is eased."""
     target_ay: float = 0.0
-
-
-@dataclass
-class _Drag:
-    """A drag under way, or the fling that follows it."""
-
-    samples: deque[tuple[float, float, float]] = field(default_factory=lambda: deque(maxlen=64))
-    """Time, x, y of the last pointer moves."""
-    active: bool = False
-    velocity: tuple[float, float] = (0.0, 0.0)
-    """Of the fling, device pixels per second."""
 
 
 class ViewState:
@@ -78,7 +68,7 @@ class ViewState:
         self.size = size
         self.last_input_at = -math.inf
         self._anchor = _Anchor()
-        self._drag = _Drag()
+        self._drag = Drag()
         self._held: dict[str, float] = {}
         self._excess = 0.0
         self._excess_at = -math.inf
@@ -102,18 +92,15 @@ class ViewState:
         """Where the displayed camera will come to rest, or is a moment later on a flight."""
         if self._flight is not None:
             ahead = self._flight_time + self.config.flight_lead_s * self._flight_speed
-            return self._limited(self._flight.at(min(ahead, self._flight.duration_s)))
+            return self._limits.applied(self._flight.at(min(ahead, self._flight.duration_s)))
         a = self._anchor
         camera = self._camera(a.target_ax, a.target_ay, self._target_zoom)
-        vx, vy = self._drag.velocity
-        speed = math.hypot(vx, vy)
-        if speed == 0:
+        if not self._drag.is_flinging:
             return camera
-        # A fling glides speed / (2 deceleration) seconds' worth of its present velocity.
-        glide_s = speed / (2 * self.config.fling_deceleration_px_s2)
+        dx, dy = self._drag.glide(self.config)
         d = min(self.size) * 2.0**self._target_zoom
-        landing = replace(camera, cx=camera.cx - vx * glide_s / d, cy=camera.cy - vy * glide_s / d)
-        return self._clamped(landing, camera)
+        landing = replace(camera, cx=camera.cx - dx / d, cy=camera.cy - dy / d)
+        return self._limits.moved_back(landing, camera)
 
     @property
     def view(self) -> View:
@@ -128,14 +115,17 @@ class ViewState:
     @property
     def zoom_limits(self) -> tuple[float, float]:
         """Lowest and highest log2 zoom."""
-        fit = fit_camera(self.field_size, self.size).log2_zoom
-        deepest = self.max_level + math.log2(self.patch_size / min(self.size))
-        return fit - self.config.min_zoom_below_fit, max(deepest, fit)
+        return self._limits.zoom
 
     @property
     def is_flying(self) -> bool:
         """A flight or a path moves the camera."""
         return self._flight is not None
+
+    @property
+    def flight(self) -> tuple[Flight, float] | None:
+        """What moves the camera, and the time in it, s; None where nothing does."""
+        return None if self._flight is None else (self._flight, self._flight_time)
 
     @property
     def is_dragging(self) -> bool:
@@ -145,7 +135,7 @@ class ViewState:
     @property
     def rest_since(self) -> float | None:
         """Since when nothing moves the target camera, s (-inf: ever since); None while it moves."""
-        if self._flight is not None or self._held or self._drag.velocity != (0.0, 0.0):
+        if self._flight is not None or self._held or self._drag.is_flinging:
             return None
         return self.last_input_at
 
@@ -157,7 +147,7 @@ class ViewState:
             self._flight is None
             and self._zoom == self._target_zoom
             and (a.ax, a.ay) == (a.target_ax, a.target_ay)
-            and self._drag.velocity == (0.0, 0.0)
+            and not self._drag.is_flinging
             and not self._held
         )
 
@@ -198,15 +188,14 @@ class ViewState:
         self._anchor_at(x, y, snap_to_field=False)
         a = self._anchor
         a.target_ax, a.target_ay = a.ax, a.ay
-        self._drag = _Drag(active=True)
-        self._drag.samples.append((now, x, y))
+        self._drag.start(x, y, now)
 
     def drag_move(self, x: float, y: float, now: float) -> None:
         """Move the held point to (x, y), one to one."""
         if not self._drag.active:
             return
         self.last_input_at = now
-        self._drag.samples.append((now, x, y))
+        self._drag.move(x, y, now)
         a = self._anchor
         dx, dy = x - self.size[0] / 2 - a.px, y - self.size[1] / 2 - a.py
         self._move_picture(dx, dy)
@@ -215,18 +204,8 @@ class ViewState:
         """Let go; a fast release flings."""
         if not self._drag.active:
             return
-        samples = [s for s in self._drag.samples if now - s[0] <= self.config.fling_window_s]
-        self._drag = _Drag()
+        self._drag.release(now, self.config)
         self.last_input_at = now
-        if len(samples) < 2 or self.config.reduced_motion:
-            return
-        duration = max(now - samples[0][0], 1e-3)
-        vx = (samples[-1][1] - samples[0][1]) / duration
-        vy = (samples[-1][2] - samples[0][2]) / duration
-        speed = math.hypot(vx, vy)
-        if speed >= self.config.fling_min_px_s:
-            keep = min(1.0, self.config.fling_max_px_s / speed)
-            self._drag.velocity = (vx * keep, vy * keep)
 
     # Keys.
 
@@ -262,7 +241,7 @@ class ViewState:
         a = self._anchor
         before = self._camera(a.target_ax, a.target_ay, self._target_zoom)
         wanted = replace(before, cx=before.cx + x * step, cy=before.cy + y * step)
-        kept = self._clamped(wanted, before)
+        kept = self._limits.moved_back(wanted, before)
         a.target_ax += x * step + kept.cx - wanted.cx
         a.target_ay += y * step + kept.cy - wanted.cy
 
@@ -271,7 +250,7 @@ class ViewState:
     def jump_to(self, camera: Camera) -> None:
         """Show `camera` (within the limits) at once."""
         self._stop()
-        camera = self._limited(camera)
+        camera = self._limits.applied(camera)
         self._anchor = _Anchor(0.0, 0.0, camera.cx, camera.cy, camera.cx, camera.cy)
         self._pointer = None
         self._zoom = self._target_zoom = camera.log2_zoom
@@ -294,7 +273,7 @@ class ViewState:
         """The viewport has `size` (width, height in device pixels) now."""
         if size == self.size or min(size) < 1:
             return
-        was_fit = self._is_fit(self.target) and self._flight is None
+        was_fit = self._limits.is_fit(self.target) and self._flight is None
         centre = self.displayed
         self.size = size
         if self._flight is not None:
@@ -349,7 +328,7 @@ class ViewState:
         a = self._anchor
         a.px = a.py = 0.0
         self._pointer = None
-        camera = self._limited(camera)
+        camera = self._limits.applied(camera)
         a.ax, a.ay, self._zoom = camera.cx, camera.cy, camera.log2_zoom
         a.target_ax, a.target_ay, self._target_zoom = a.ax, a.ay, self._zoom
 
@@ -361,17 +340,17 @@ class ViewState:
                 self._key_step(action, c.key_pan_rate * dt, c.key_zoom_rate * dt, now)
 
     def _advance_fling(self, dt: float, now: float) -> None:
-        vx, vy = self._drag.velocity
-        speed = math.hypot(vx, vy)
-        if speed == 0:
-            return
-        slower = max(0.0, speed - self.config.fling_deceleration_px_s2 * dt)
-        travel = (speed**2 - slower**2) / (2 * self.config.fling_deceleration_px_s2) / speed
-        self._move_picture(vx * travel, vy * travel)
-        self._drag.velocity = (vx * slower / speed, vy * slower / speed)
-        self.last_input_at = now
+        if self._drag.is_flinging:
+            self._move_picture(*self._drag.advance(dt, self.config))
+            self.last_input_at = now
 
     # Small arithmetic.
+
+    @property
+    def _limits(self) -> CameraLimits:
+        return CameraLimits(
+            self.field_size, self.size, self.max_level, self.patch_size, self.config
+        )
 
     def _camera(self, ax: float, ay: float, zoom: float) -> Camera:
         """The camera that shows the field point (ax, ay) at the anchor's screen point."""
@@ -387,7 +366,7 @@ class ViewState:
 
     def _stop(self) -> None:
         self._flight = None
-        self._drag = _Drag()
+        self._drag.stop()
 
     def _anchor_at(self, x: float, y: float, snap_to_field: bool = True) -> None:
         """Anchor the field point that the displayed camera shows at the screen point (x, y).
@@ -402,7 +381,7 @@ class ViewState:
         ax, ay = view.to_field(x, y)
         if snap_to_field:
             half_w, half_h = self.field_size[0] / 2, self.field_size[1] / 2
-            ax, ay = _clamp(ax, -half_w, half_w), _clamp(ay, -half_h, half_h)
+            ax, ay = clamp(ax, -half_w, half_w), clamp(ay, -half_h, half_h)
         sx, sy = view.to_screen(ax, ay)
         old = self._anchor
         pan_x, pan_y = old.target_ax - old.ax, old.target_ay - old.ay
@@ -415,13 +394,13 @@ class ViewState:
         low, high = self.zoom_limits
         before = self._excess
         wanted = self._target_zoom + before + octaves
-        self._target_zoom = _clamp(wanted, low, high)
+        self._target_zoom = clamp(wanted, low, high)
         self._excess = wanted - self._target_zoom
         self._excess_at = now
         c = self.config
         if abs(self._excess) > abs(before) and not c.reduced_motion:
             zoom = self._zoom + c.give * (self._excess - before)
-            self._zoom = _clamp(zoom, low - c.give_max_octaves, high + c.give_max_octaves)
+            self._zoom = clamp(zoom, low - c.give_max_octaves, high + c.give_max_octaves)
 
     def _forget_excess(self) -> None:
         """Keep the part of the excess below one notch: the way back stays on the same ladder."""
@@ -444,56 +423,18 @@ class ViewState:
         before = self._camera(a.target_ax, a.target_ay, self._zoom)
         d = min(self.size) * 2.0**self._zoom
         wanted = replace(before, cx=before.cx - dx / d, cy=before.cy - dy / d)
-        kept = self._clamped(wanted, before)
+        kept = self._limits.moved_back(wanted, before)
         self._pointer = None
         a.px += (before.cx - kept.cx) * d
         a.py += (before.cy - kept.cy) * d
         c = self.config
         if kept != wanted and not c.reduced_motion:
             most = c.give_max_fraction * min(self.size) / d
-            a.ax += _give(a.ax - a.target_ax, c.give * (wanted.cx - kept.cx), most)
-            a.ay += _give(a.ay - a.target_ay, c.give * (wanted.cy - kept.cy), most)
-
-    def _clamped(self, camera: Camera, allowed: Camera | None = None) -> Camera:
-        """`camera` moved so that part of the viewport stays on the picture.
-
-        `allowed` is a camera that may be beyond already (a zoom about a corner took it there); one
-        is not pulled back from it, but goes no further.
-        """
-        d = min(self.size) * 2.0**camera.log2_zoom
-        inside = 0.5 - self.config.visible_fraction
-        reach_x = self.field_size[0] / 2 + inside * self.size[0] / d
-        reach_y = self.field_size[1] / 2 + inside * self.size[1] / d
-        if allowed is not None:
-            reach_x = max(reach_x, abs(allowed.cx))
-            reach_y = max(reach_y, abs(allowed.cy))
-        return replace(
-            camera,
-            cx=_clamp(camera.cx, -reach_x, reach_x),
-            cy=_clamp(camera.cy, -reach_y, reach_y),
-        )
-
-    def _limited(self, camera: Camera) -> Camera:
-        """`camera` within all limits."""
-        low, high = self.zoom_limits
-        return self._clamped(replace(camera, log2_zoom=_clamp(camera.log2_zoom, low, high)))
-
-    def _is_fit(self, camera: Camera) -> bool:
-        fit = fit_camera(self.field_size, self.size)
-        off = (camera.log2_zoom - fit.log2_zoom, camera.cx - fit.cx, camera.cy - fit.cy)
-        return max(abs(v) for v in off) < 1e-6
+            a.ax += give(a.ax - a.target_ax, c.give * (wanted.cx - kept.cx), most)
+            a.ay += give(a.ay - a.target_ay, c.give * (wanted.cy - kept.cy), most)
 
 
 _KEY_DIRECTIONS = {
     "left": (-1, 0, 0), "right": (1, 0, 0), "up": (0, -1, 0), "down": (0, 1, 0),
     "in": (0, 0, 1), "out": (0, 0, -1),
 }  # fmt: skip
-
-
-def _give(offset: float, push: float, most: float) -> float:
-    """How far `push` moves something that is `offset` off and may be at most `most` off."""
-    return _clamp(offset + push, min(-most, offset), max(most, offset)) - offset
-
-
-def _clamp(value: float, low: float, high: float) -> float:
-    return min(max(value, low), high)

@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import moderngl
-from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtCore import QTimer, Signal
 from PySide6.QtWidgets import QWidget
 
 from explorer.camera_path import CameraPath, flight
 from explorer.compositor import Compositor
 from explorer.config import AppConfig
+from explorer.frame_rhythm import FrameRhythm
 from explorer.inference_thread import InferenceThread
 from explorer.input_surface import InputSurface
 from explorer.messages import (
@@ -38,7 +40,9 @@ from explorer.messages import (
 from explorer.meter import FrameMeter
 from explorer.tile_grid import APRON_PX, TileGrid, TileKey
 from explorer.tile_stream import TileStream, exact_view
+from explorer.tile_uploads import TileUploads
 from explorer.view_state import Camera, View
+from model.latent import Seed
 
 if TYPE_CHECKING:
     from explorer.messages import Pixels
@@ -60,6 +64,8 @@ class Viewport(InputSurface):
     """A flight or a path is about to begin."""
     path_finished = Signal()
     """A path or a flight has ended, or a hand took over."""
+    path_skipped = Signal(object)
+    """A path was not flown, because motion is to be reduced: only its end is shown."""
     scene_opened = Signal(object)
     """A `SceneInfo`: its pixels come now."""
     message_received = Signal(object)
@@ -79,6 +85,7 @@ class Viewport(InputSurface):
         super().__init__(self.config.camera, parent)
         self.inference = inference
         self.stream = TileStream(self.config.streaming)
+        self._uploads = TileUploads(self.stream, self.config.viewport)
         self.meter = FrameMeter()
         self.scene: SceneInfo | None = None
         self.first_frame_at: float | None = None
@@ -92,13 +99,8 @@ class Viewport(InputSurface):
         self._exact: ExactFrame | None = None
         self._exact_wanted: ExactView | None = None
         self._exact_announced = False
-        self._fresh: dict[TileKey, None] = {}
         self._sent: tuple[object, ...] | None = None
         self._last_frame = time.perf_counter()
-        self._batches: list[tuple[float, tuple[TileKey, ...]]] = []
-        self._absent: dict[TileKey, None] = {}
-        self._frames_to_refresh = 0
-        self._refreshed_view: View | None = None
         self._sent_at = -1.0
         self._request: RenderRequest | None = None
         self._opened_at = self._jumped_at = self._last_frame
@@ -106,14 +108,10 @@ class Viewport(InputSurface):
         self._broken = False
         self._halted = False
         self._was_flying = False
-        self._next_frame_due = 0.0
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
-        self._timer.timeout.connect(self.update)
-        self._settle_timer = QTimer(self)
-        self._settle_timer.setSingleShot(True)
-        self._settle_timer.timeout.connect(self.wake)
+        self._is_painting = False
+        self._postponed: list[Callable[[], object]] = []
+        self._rhythm = FrameRhythm(self.config.viewport, self)
+        self._rhythm.due.connect(self.update)
         self.setMinimumSize(160, 120)
         self.setAccessibleName(self.tr("Picture"))
         self.setAccessibleDescription(self.tr("Arrows move, plus and minus zoom, ? shows all keys"))
@@ -126,6 +124,11 @@ class Viewport(InputSurface):
         """The exact frame of the present view is fully shown."""
         here = self.view_state.target_view == self._target_seen
         return self._exact_announced and here and self.view_state.is_settled
+
+    @property
+    def is_swapping(self) -> bool:
+        """Another seed was asked for, and what is shown is still of the one before."""
+        return self._uploads.is_swapping
 
     @property
     def is_moving(self) -> bool:
@@ -159,13 +162,8 @@ class Viewport(InputSurface):
 
     def wake(self) -> None:
         """Paint a frame soon, no earlier than the display's rhythm allows."""
-        if self._broken or self._timer.isActive():
-            return
-        wait_s = self._next_frame_due - time.perf_counter()
-        if wait_s > 0.0005:
-            self._timer.start(max(1, round(wait_s * 1000)))
-        else:
-            self.update()
+        if not self._broken:
+            self._rhythm.wake()
 
     def fly_to(self, camera: Camera) -> None:
         """Fly to `camera` on van Wijk and Nuij's path."""
@@ -177,6 +175,8 @@ class Viewport(InputSurface):
         """Let `path` move the camera, `speed` times as fast as it says."""
         self.leaving.emit()
         self.view_state.fly(path, time.perf_counter(), speed)
+        if not self.view_state.is_flying:
+            self.path_skipped.emit(path)
         self.wake()
 
     def stop_path(self) -> None:
@@ -184,13 +184,17 @@ class Viewport(InputSurface):
         self.view_state.stop_flight()
         self.wake()
 
-    def set_seed(self, seed: int) -> None:
-        """Show the latent that `seed` names, from where one is; see `SceneInfo.has_latents`."""
+    def set_seed(self, seed: Seed) -> None:
+        """Show the latent that `seed` names, from where one is; see `SceneInfo.has_latents`.
+
+        What is shown stays until the view is covered by the new picture.
+        """
         if self.scene is None or self._grid is None or seed == self.stream.seed:
             return
         self.stream.set_scene(self.scene.identity, self._grid, seed)
-        self._forget_content()
+        self._forget_content(keep_shown=True)
         self._opened_at = time.perf_counter()
+        self._uploads.begin_swap(self._opened_at)
         self.wake()
 
     def set_root(self, pixels: Pixels) -> None:
@@ -254,8 +258,7 @@ class Viewport(InputSurface):
     def release_gl(self) -> None:
         """Free the GPU's memory; before the window closes."""
         self._broken = True
-        self._timer.stop()
-        self._settle_timer.stop()
+        self._rhythm.stop()
         self._drop_context()
 
     # OpenGL.
@@ -279,10 +282,31 @@ class Viewport(InputSurface):
         """One frame. An exception here would surface in whoever asked for the repaint."""
         if self._broken or self._ctx is None or self._compositor is None:
             return
+        self._is_painting = True
         try:
             self._paint(self._ctx, self._compositor)
         except Exception as error:  # noqa: BLE001  # the boundary of Qt's paint call
             self._fail(error)
+        finally:
+            self._is_painting = False
+        if self._postponed:
+            QTimer.singleShot(0, self._catch_up)
+
+    def _after_paint(self, act: Callable[[], object]) -> None:
+        """Do it now, or when Qt has painted: whoever is told may lay the window out anew.
+
+        That gives the viewport another texture, and Qt would go on to compose the freed one.
+        """
+        if self._is_painting:
+            self._postponed.append(act)
+        else:
+            act()
+
+    def _catch_up(self) -> None:
+        postponed, self._postponed = self._postponed, []
+        for act in postponed:
+            act()
+        self.wake()
 
     def _paint(self, ctx: moderngl.Context, compositor: Compositor) -> None:
         now = time.perf_counter()
@@ -291,9 +315,7 @@ class Viewport(InputSurface):
         self._take_results(now)
         self.view_state.advance(now - self._last_frame, now)
         self._last_frame = now
-        v = self.config.viewport
-        period_s = v.frame_period_s if self.is_moving else v.rest_frame_period_s
-        self._next_frame_due = max(self._next_frame_due + period_s, now + 0.5 * period_s)
+        self._rhythm.painting(now, self.is_moving)
         self._send_request(now)
         shown = self._upload(compositor, now)
         compositor.draw(fbo, self.view_state.view, self._grid, now, moving=self.is_moving)
@@ -303,7 +325,8 @@ class Viewport(InputSurface):
         """Report once and stop painting."""
         log.error("The viewport cannot draw.", exc_info=error)
         self._broken = True
-        self.gl_failed.emit(str(error) or type(error).__name__)
+        reason = str(error) or type(error).__name__
+        QTimer.singleShot(0, lambda: self.gl_failed.emit(reason))
 
     def _drop_context(self) -> None:
         if self._compositor is None:
@@ -322,10 +345,8 @@ class Viewport(InputSurface):
         self._was_flying = flying
         if self._needs_frame():
             self.wake()
-        elif self._exact_wanted is None and self._grid is not None and self.scene is not None:
-            delay_ms = round(self.config.streaming.exact_delay_s * 1000) + 2
-            if self._exact is None or not self._exact_announced:
-                self._settle_timer.start(delay_ms)
+        elif self.scene is not None and self._exact_wanted is None and not self._exact_announced:
+            self._rhythm.wake_later(self.config.streaming.exact_delay_s)
 
     def _needs_frame(self) -> bool:
         compositor = self._compositor
@@ -340,7 +361,7 @@ class Viewport(InputSurface):
             self.is_moving
             or self.view_state.is_flying
             or compositor.is_fading
-            or bool(self._absent)
+            or self._uploads.is_waiting
             or exact_fading
         )
 
@@ -354,8 +375,7 @@ class Viewport(InputSurface):
         if isinstance(result, TileBatch):
             keys = self.stream.accept(result)
             if keys and self._compositor is not None:
-                self._batches.append((result.issued_at, keys))
-                self._fresh.update(dict.fromkeys(keys))
+                self._uploads.came(result.issued_at, keys)
         elif isinstance(result, ExactFrame):
             self.stream.seen_batch = max(self.stream.seen_batch, result.number)
             # Stale where the view has moved on; the pixels would still be right, but never wanted.
@@ -364,15 +384,16 @@ class Viewport(InputSurface):
                 self._exact = result
                 self._exact_announced = False
                 if self._compositor is not None:
+                    self._uploads.end_swap(self._compositor)
                     self._compositor.set_exact(result, now)
         elif isinstance(result, Opened):
-            self._open_scene(result)
+            self._after_paint(lambda: self._open_scene(result))
         elif isinstance(result, PicturesReady):
-            self.pictures_ready.emit(result)
+            self._after_paint(lambda: self.pictures_ready.emit(result))
         else:
             if isinstance(result, Failure) and result.fatal_to_scene:
                 self._halted = True
-            self.message_received.emit(result)
+            self._after_paint(lambda: self.message_received.emit(result))
 
     def _open_scene(self, opened: Opened) -> None:
         """Stream another scene from now on; the view stays where the preview of it was shown."""
@@ -400,15 +421,13 @@ class Viewport(InputSurface):
         s = self.config.streaming
         return TileGrid(patch_size, field_size, level_range, s.tile_px, s.steps_per_octave)
 
-    def _forget_content(self, keep_exact: bool = False) -> None:
+    def _forget_content(self, keep_exact: bool = False, keep_shown: bool = False) -> None:
         self._exact = self._exact_wanted = None
         self._exact_announced = False
-        self._fresh.clear()
-        self._absent.clear()
-        self._batches.clear()
+        self._uploads.clear()
         self._sent = self._request = None
         compositor = self._compositor
-        if compositor is not None:
+        if compositor is not None and not keep_shown:
             self.makeCurrent()
             compositor.clear_scene(keep_exact)
             if self._preview is not None:
@@ -430,7 +449,8 @@ class Viewport(InputSurface):
             # A hand's input brings its own time; a jump by program, or a resize, does not.
             if now - state.last_input_at > _INPUT_TO_FRAME_S:
                 self._jumped_at = now
-        resting = self._rest_s(now) >= self.config.streaming.exact_delay_s
+        at_rest = self._rest_s(now) >= self.config.streaming.exact_delay_s
+        resting = at_rest and not self._uploads.is_swapping
         self._exact_wanted = exact_view(target, self._grid) if resting else None
         held = self._exact.view if self._exact is not None else None
         missing = None if held == self._exact_wanted else self._exact_wanted
@@ -451,48 +471,21 @@ class Viewport(InputSurface):
         if self.scene is None or self._grid is None:
             return set()
         view = self.view_state.view
-        self._frames_to_refresh -= 1
-        if self._frames_to_refresh <= 0 or (view != self._refreshed_view and not self.is_moving):
-            # Everything that is kept and in view; also marks it as used. Not in every frame.
-            wanted = self.stream.drawable(view, compositor.capacity * 3 // 4)
-            self._absent = dict.fromkeys(key for key in wanted if not compositor.holds(key))
-            self._frames_to_refresh = self.config.viewport.refresh_frames
-            self._refreshed_view = view
-        elif self._fresh:
-            shown = {step: self._grid.tiles(step, view) for step in {k.step for k in self._fresh}}
-            finest = self.stream.finest_drawn(view)
-            for key in self._fresh:
-                if key.step <= finest and shown[key.step].holds(key):
-                    self._absent[key] = None
-        uploaded: set[TileKey] = set()
-        for key in list(self._absent)[: self.config.viewport.uploads_per_frame]:
-            del self._absent[key]
-            pixels = self.stream.cache.get(key)
-            if pixels is not None:
-                compositor.upload(key, pixels, now, fade=key in self._fresh)
-                uploaded.add(key)
-        self._fresh = {key: None for key in self._fresh if key in self._absent}
-        return uploaded
+        return self._uploads.upload(compositor, self._grid, view, now, self.is_moving)
 
     def _count(self, compositor: Compositor, shown: set[TileKey], now: float) -> None:
         """Note what this frame showed for the first time."""
         self.meter.painted(now)
         if self.first_frame_at is None and self._grid is not None:
             self.first_frame_at = time.time()
-        waiting = []
-        for issued_at, keys in self._batches:
-            count = sum(key in shown for key in keys)
-            if count:
-                self.meter.fresh(now, issued_at, count)
-                self.first_fresh_at = self.first_fresh_at or time.time()
-                self.fresh_shown.emit(count)
-            elif any(key in self._fresh for key in keys):
-                waiting.append((issued_at, keys))
-        self._batches = waiting
+        for issued_at, count in self._uploads.first_seen(shown):
+            self.meter.fresh(now, issued_at, count)
+            self.first_fresh_at = self.first_fresh_at or time.time()
+            self._after_paint(lambda n=count: self.fresh_shown.emit(n))  # type: ignore[misc]
         wanted = self._exact_wanted
         ready = wanted is not None and self.view_state.is_settled and not self._exact_announced
         if ready and wanted is not None and compositor.exact_is_shown(wanted, now):
             self._exact_announced = True
             delay_s = self._rest_s(now)
             self.meter.exact(delay_s)
-            self.exact_shown.emit(delay_s)
+            self._after_paint(lambda: self.exact_shown.emit(delay_s))

@@ -9,24 +9,29 @@ The map is conformal: what is round is round at every depth, and one octave is W
 that fits into its last. Rolled up, the strip is the zoom: scrolling down is coming closer.
 
 Source: the keyframes of zoomasm and Kalles Fraktaler; mathr, "Exponential mapping and OpenMP",
-2010. Bands of a quarter of an octave are rendered and resampled one after the other, and the PNG
-is written as it grows, so memory does not depend on the depth. No torch and no Qt here.
+2010. Bands of a quarter of an octave are rendered and resampled one after the other, and kept in
+`NAME.png.part` until the PNG is written from them, so memory does not depend on the depth, and a
+strip that was killed goes on where it was. No torch and no Qt here.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 import math
 import os
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from explorer.band_file import BandFile, OtherBandsError
 from explorer.camera import Camera
 from explorer.camera_path import CameraPath
 
@@ -100,11 +105,18 @@ def plan_strip(path: CameraPath, width: int) -> StripPlan:
     return StripPlan(deepest, deepest.log2_zoom - widest, width)
 
 
-def strip_bands(plan: StripPlan, render: RenderSquare) -> Iterator[NDArray[np.uint8]]:
-    """The strip from the top, band by band: uint8 [rows, W, 3] each."""
+def part_path(out: Path) -> Path:
+    """The file that keeps the rows of `out` that are done."""
+    return out.with_name(f"{out.name}.part")
+
+
+def strip_bands(
+    plan: StripPlan, render: RenderSquare, first_row: int = 0
+) -> Iterator[NDArray[np.uint8]]:
+    """The strip from `first_row`, where a band begins, band by band: uint8 [rows, W, 3] each."""
     band_rows = max(1, round(_BAND_OCTAVES * plan.rows_per_octave))
     angles = 2 * math.pi * (np.arange(plan.width) + 0.5) / plan.width - math.pi / 2
-    for begin in range(0, plan.height, band_rows):
+    for begin in range(first_row, plan.height, band_rows):
         radii = plan.radii(np.arange(begin, min(begin + band_rows, plan.height)))
         # As fine as the innermost row needs it: W pixels once around.
         density = _OVERSAMPLING * plan.width / (2 * math.pi * radii[-1])
@@ -134,6 +146,7 @@ def record_strip(
     progress: Callable[[int], None] | None = None,
     *,
     texts: Mapping[str, str] | None = None,
+    resume: bool = False,
 ) -> None:
     """Write the strip as a PNG, whole or not at all.
 
@@ -143,25 +156,54 @@ def record_strip(
         render: Renders the square view of a camera.
         progress: Called with the number of rows that are done; what it raises reaches the caller.
         texts: Latin-1 texts that go into the PNG.
+        resume: Go on where an earlier strip of the same was broken, if one was, to the same bytes;
+            and leave what there is for another try, should this one fail too.
 
     Raises:
-        OSError: The picture cannot be written; nothing is left of it.
+        OtherFilmError: `resume`, and the part that is there is of another strip.
+        OSError: The picture cannot be written; nothing is left of it unless `resume`.
     """
-    temporary = out.with_name(f".{out.name}.part")
+    texts = texts or {}
+    part, temporary = part_path(out), out.with_name(f".{out.name}.part")
+    whole = False
     try:
-        with temporary.open("wb") as file:
-            rows = 0
-            png = _PngWriter(file, plan.width, plan.height, texts or {})
-            for band in strip_bands(plan, render):
-                png.write(band)
-                rows += len(band)
+        with _open_part(part, plan, texts, resume) as done:
+            if done.rows and progress is not None:
+                progress(done.rows)
+            for band in strip_bands(plan, render, done.rows):
+                done.append(band)
                 if progress is not None:
-                    progress(rows)
-            png.end()
+                    progress(done.rows)
+            with temporary.open("wb") as file:
+                png = _PngWriter(file, plan.width, plan.height, texts)
+                for band in done.bands():
+                    png.write(band)
+                png.end()
         os.replace(temporary, out)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        whole = True
+    finally:
+        for left in (temporary,) if resume and not whole else (temporary, part):
+            with contextlib.suppress(OSError):
+                left.unlink(missing_ok=True)
+
+
+def _open_part(part: Path, plan: StripPlan, texts: Mapping[str, str], resume: bool) -> BandFile:
+    """The rows that are done.
+
+    Raises:
+        OtherFilmError: They are of another strip.
+    """
+    fields = json.dumps([asdict(plan), dict(texts), _BAND_OCTAVES, _OVERSAMPLING], sort_keys=True)
+    fingerprint = hashlib.sha256(fields.encode()).hexdigest()
+    try:
+        return BandFile(part, fingerprint, plan.width, resume)
+    except OtherBandsError as error:
+        from explorer.recorder import OtherFilmError
+
+        raise OtherFilmError(
+            f"{part} is of another strip (another path, size, scene or version); remove it, or "
+            "write under another name, or without --resume."
+        ) from error
 
 
 class _PngWriter:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from model.opening import load_scale_space, open_scale_space
+    from model.opening import load_scale_space, open_scale_space, why_no_kernels
 
-__all__ = ["load_scale_space", "open_scale_space"]
+__all__ = ["load_scale_space", "open_scale_space", "why_no_kernels"]
 
 
 def __getattr__(name: str) -> Any:

@@ -16,11 +16,14 @@ AUGMENTATIONS = ("color", "translation", "cutout")
 class MemoryConfig:
     """Memory of places: dense feature grids over the field."""
 
-    resolutions: tuple[float, ...] = (*(64 * 2 ** (g / 2 - 3.25) for g in range(15)), 64 * 2**4.5)
+    resolutions: tuple[float, ...] = tuple(64 * 2 ** (g / 2 - 3.25) for g in range(18))
     """Cells per field unit, rising. The default has two grids an octave, a quarter octave below
-    the densities of whole and half levels, and ends where a file of 20 MiB ends."""
+    the densities of whole and half levels, and ends where a file of 16 MiB ends."""
     features: int = 4
     """Features a cell. At least 3: the first three are an image residual."""
+    ahead: float = 0.5
+    """Octaves by which a grid may be denser than the pixels that read it. Linear interpolation
+    blurs what is near the grid's own limit: at 0 every level lacked its finest detail."""
 
 
 @dataclass(frozen=True)
@@ -92,19 +95,23 @@ class LossConfig:
     """'relativistic' or 'logistic'."""
     adversarial_weight: float = 0.5
     """RMS of the adversarial gradient at the generator's output over that of the reconstruction."""
-    adversarial_from: float = 5.0
+    adversarial_from: float = 5.5
     """Level where the adversarial term begins."""
-    adversarial_full: float = 6.4
-    """Level from which it has its full weight."""
-    full_until: float = 5.0
+    adversarial_full: float = 6.75
+    """Level from which it has its full weight. From there on the memory is read, not taught: what
+    is invented must not disturb what is remembered."""
+    full_until: float = 6.0
     """Level up to which reconstruction compares single pixels with full weight."""
     full_none_from: float = 7.25
     """Level from which it compares low-passed images only: above, detail is invented."""
-    remembered_level: float = 5.5
+    remembered_level: float = 6.0
     """Density of the low-passed comparison, as a level: what the memory can hold."""
     consistency_weight: float = 1.0
     """RMS of the consistency gradient at the generator's output over that of the adversarial one,
-    for data without places; 0 switches it off. A registered picture agrees with itself."""
+    for data without places; 0 switches it off."""
+    invented_consistency_weight: float = 0.5
+    """The same for a registered picture, where the adversarial term speaks: what is remembered
+    agrees with itself, and what is invented has to."""
     consistency_start: float = 0.1
     """Share of the run over which it comes in."""
     r1_gamma: float = 1.0
@@ -152,7 +159,10 @@ class TrainConfig:
     """Adam rate of the generator once the discriminator speaks."""
     discriminator_lr: float = 2e-4
     """Adam rate of the discriminator."""
-    memory_lr: float = 2e-3
+    mapping_lr_share: float = 0.01
+    """Many scenes: rate of the mapping from latents to styles over the generator's. A quick one
+    forgets a scene that the discriminator let go for a moment. Source: Karras et al. 2019."""
+    memory_lr: float = 1e-3
     """RMSprop rate of the memory of places; falls with the generator's."""
     augment: str = ""
     """What is done to real and generated images alike before they are judged: some of 'color',
@@ -201,6 +211,7 @@ def from_dict(cls: type[T], values: dict[str, Any]) -> T:
             hint = f"; did you mean '{near[0]}'?" if near else "."
             raise ValueError(f"{cls.__name__} has no field '{key}'{hint}")
         if key == "memory" and isinstance(value, dict):
-            value = from_dict(MemoryConfig, value)
+            # Checkpoints from before `ahead` had none.
+            value = from_dict(MemoryConfig, {"ahead": 0.0} | value)
         kwargs[key] = tuple(value) if isinstance(value, list) else value
     return cls(**kwargs)

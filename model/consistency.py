@@ -17,6 +17,9 @@ from model.losses import charbonnier
 from model.scale import Lattice, density
 from model.space import Window
 
+_NEAR = 2**0.375
+_LANCZOS_PX = 4  # pixels at an edge that a Lanczos filter cannot reach
+
 
 def draw_octaves(level: float, lowest: float, rng: np.random.Generator) -> float:
     """How much coarser the second window is: about one octave, never below the lowest level.
@@ -28,6 +31,15 @@ def draw_octaves(level: float, lowest: float, rng: np.random.Generator) -> float
     n = max(1.0, room)
     octaves = n * rng.beta(n**0.25, n * (n**0.25 - 1) - n**0.25 + 2)
     return float(min(max(octaves, 0.5), 3.0, room))
+
+
+def draw_near_octaves(rng: np.random.Generator) -> float:
+    """How much coarser the second window of a registered picture is, octaves.
+
+    One octave, or, as often, a few frames of a slow zoom: detail that is invented must be the same
+    on the next frame, and its average must be what the octave below shows.
+    """
+    return 1.0 if rng.integers(2) else float(rng.uniform(1 / 32, 1 / 4))
 
 
 def coarser_windows(
@@ -73,12 +85,16 @@ def scale_consistency(
         patch_size: Pixels; fixes what level 0 means.
 
     Returns:
-        Charbonnier distance over the pixels that both hold; 0 where that is none.
+        Charbonnier distance over the pixels that both hold; 0 where that is none. Windows less than
+        3/8 octave apart are brought onto one lattice by a Lanczos filter instead of an average.
     """
     d_fine = density(fine_windows[0].level, patch_size)
     d_coarse = density(coarse_windows[0].level, patch_size)
     side, step = fine.shape[-1], d_fine / d_coarse
-    count = int(side / step) - 1
+    # Nearly equal lattices: an average over a pixel would blur one of two views that agree.
+    near = step < _NEAR
+    edge = _LANCZOS_PX if near else 0
+    count = int((side - 2 * edge) / step) - 1
     if count < 1:
         return fine.new_zeros(())
     origins, crops = [], []
@@ -89,13 +105,17 @@ def scale_consistency(
             at_coarse = Lattice.at(c.origin_xy[axis], d_coarse)
             low_fine = (at_fine.first + at_fine.phase) / d_fine
             low_coarse = (at_coarse.first + at_coarse.phase) / d_coarse
-            first = int(np.ceil((low_fine - low_coarse) * d_coarse - 1e-9))
+            first = int(np.ceil((low_fine - low_coarse) * d_coarse + edge / step - 1e-9))
             first = min(max(first, 0), coarse.shape[-1] - count)
             firsts.append(first)
             origin.append((low_coarse - low_fine) * d_fine + first * step)
         origins.append(origin)
         crops.append(coarse[n, :, firsts[1] : firsts[1] + count, firsts[0] : firsts[0] + count])
     pooled = resample(
-        fine, torch.tensor(origins), torch.full((len(origins),), step), (count, count)
+        fine,
+        torch.tensor(origins),
+        torch.full((len(origins),), step),
+        (count, count),
+        filter="lanczos" if near else "area",
     )
     return charbonnier(pooled - torch.stack(crops))

@@ -44,6 +44,7 @@ class Events:
             "run/kimg": tick.kimg,
             "run/minutes": tick.minutes,
         }
+        numbers |= {f"distance/octave_{name}": value for name, value in tick.distances.items()}
         for name, value in numbers.items():
             self._writer.add_scalar(name, value, tick.step)
         if tick.note:

@@ -66,7 +66,13 @@ class Generator(nn.Module):
 
     fir: torch.Tensor
 
-    def __init__(self, config: GeneratorConfig, seed: int = 0) -> None:
+    def __init__(
+        self,
+        config: GeneratorConfig,
+        seed: int = 0,
+        memory_device: torch.device | str | None = None,
+    ) -> None:
+        """New weights from `seed`. `memory_device` 'meta': grids are about to be loaded."""
         super().__init__()
         self.config = config
         fir = kaiser_lowpass(config.filter_taps)
@@ -75,7 +81,11 @@ class Generator(nn.Module):
             torch.manual_seed(seed)
             self.mapping = Mapping(config.z_dim, config.w_dim, config.level_range)
             self.fourier = FourierInput(config, seed)
-            self.memory = PlaceMemory(config.memory, config.field_size) if config.memory else None
+            self.memory = (
+                PlaceMemory(config.memory, config.field_size, memory_device)
+                if config.memory
+                else None
+            )
             self.stages = nn.ModuleList(Stage(config, i, fir) for i in range(len(config.widths)))
         self.to(memory_format=torch.channels_last)
 
@@ -103,6 +113,9 @@ class Generator(nn.Module):
         windows: Sequence[Window],
         z: torch.Tensor | None = None,
         dtype: torch.dtype = torch.float32,
+        w: torch.Tensor | None = None,
+        *,
+        teach_memory: bool = True,
     ) -> torch.Tensor:
         """Render windows of one level and size.
 
@@ -110,6 +123,8 @@ class Generator(nn.Module):
             windows: N windows that share level, size and their position modulo `alignment`.
             z: Latents, float32 [N, z_dim]; None where the scene is single.
             dtype: Of the convolutions; the image is summed in float32.
+            w: Style, float32 [1 or N, w_dim], in place of what the mapping makes of `z`.
+            teach_memory: Whether a gradient reaches the memory of places.
 
         Returns:
             float32 [N, 3, H, W], not clamped.
@@ -124,12 +139,12 @@ class Generator(nn.Module):
                 "group them by Generator.alignments."
             )
         places = self._places(windows)
-        w = self.mapping(windows[0].level, z)
+        w = self.mapping(windows[0].level, z) if w is None else w
         h: torch.Tensor | None = None
         image: torch.Tensor | None = None
         below: _Place | None = None
         for stage, here in zip(self.stages, places, strict=True):
-            recalled = self._recall(here, below)
+            recalled = self._recall(here, below, teach_memory)
             x = self._enter(cast(Stage, stage), here, below, recalled, h, w, dtype)
             for conv in cast(Stage, stage).convs:
                 x = conv(x, w)
@@ -164,14 +179,15 @@ class Generator(nn.Module):
             for k in reversed(range(n))
         ]
 
-    def _recall(self, here: _Place, below: _Place | None) -> _Recalled | None:
+    def _recall(self, here: _Place, below: _Place | None, teach: bool) -> _Recalled | None:
         """What the memory newly says at a stage."""
         if self.memory is None:
             return None
         speaking = self.memory.speaking(here.density, below is not None)
         if not speaking:
             return None
-        features = [self.memory.read(g, here.xs, here.ys) * v for g, v in speaking.items()]
+        with torch.set_grad_enabled(teach and torch.is_grad_enabled()):
+            features = [self.memory.read(g, here.xs, here.ys) * v for g, v in speaking.items()]
         return _Recalled(list(speaking), torch.cat(features, dim=3))
 
     def _enter(

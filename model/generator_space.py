@@ -11,9 +11,11 @@ import torch
 from model.allocator import bound_memory
 from model.generator import Generator
 from model.header import CheckpointHeader
+from model.latent import Latent, Seed
 from model.out_of_memory import render_in_halves
 from model.rendering import render_view
 from model.space import Window, check_batch
+from model.styles import Styles, draw_z
 
 
 class GeneratorSpace:
@@ -35,6 +37,7 @@ class GeneratorSpace:
         self.patch_size = header.patch_size
         self.field_size = header.field_size
         self.level_range = header.level_range
+        self._styles = Styles(generator.mapping, generator.device)
 
     @property
     def device(self) -> torch.device:
@@ -52,25 +55,26 @@ class GeneratorSpace:
         groups: dict[tuple[int, int], list[int]] = {}
         for i, alignment in enumerate(self.generator.alignments(windows)):
             groups.setdefault(alignment, []).append(i)
-        z = self._latent(windows[0].seed)
+        z, w = self._style(windows[0])
         parts: dict[int, torch.Tensor] = {}
         for indices in groups.values():
             img = render_in_halves(
-                lambda some: self.generator(some, z, self.dtype), [windows[i] for i in indices]
+                lambda some: self.generator(some, z, self.dtype, w), [windows[i] for i in indices]
             )
             parts |= dict(zip(indices, img.clamp_(-1, 1), strict=True))
         return torch.stack([parts[i] for i in range(len(windows))])
 
-    def _latent(self, seed: int) -> torch.Tensor | None:
-        """The latent that `seed` names, float32 [1, z_dim]; None where the scene is single."""
-        dim = self.generator.config.z_dim
+    def _style(self, window: Window) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """z [1, z_dim] of a seed, or w [1, w_dim] of a blend; neither where the scene is single."""
+        dim, seed = self.generator.config.z_dim, window.seed
         if not dim:
-            return None
-        z = np.random.default_rng(seed).standard_normal((1, dim)).astype(np.float32)
-        return torch.from_numpy(z).to(self.device)
+            return None, None
+        if isinstance(seed, Latent):
+            return None, self._styles.of(window.level, seed)
+        return draw_z(seed, dim).to(self.device), None
 
     def render_view(
-        self, center_xy: tuple[float, float], level: float, size: tuple[int, int], seed: int = 0
+        self, center_xy: tuple[float, float], level: float, size: tuple[int, int], seed: Seed = 0
     ) -> np.ndarray:
         """The uint8 [H, W, 3] that the app shows; see `model.rendering.render_view`."""
         return render_view(self, center_xy, level, size, seed)

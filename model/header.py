@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-FORMAT = 1
+FORMAT = 2
 METADATA_KEY = "scalespace"
 _MAX_HEADER_BYTES = 64 << 20
 

@@ -73,6 +73,20 @@ def generator_loss(real_logits: torch.Tensor, gen_logits: torch.Tensor, kind: st
     return F.softplus(-gen_logits).mean()
 
 
+def diversity(gen_img: torch.Tensor, real_img: torch.Tensor) -> float:
+    """How much generated images [N, 3, P, P] differ, over how much as many real ones do.
+
+    Standard deviation over the batch of what is left at a quarter of the patch: 1 is as it should
+    be, 0 is one picture for all latents. A figure to watch, noisy of a small batch.
+    """
+    block = max(1, gen_img.shape[-1] // 4)
+    deviations = [
+        float(F.avg_pool2d(img.float(), block).std(0, correction=0).mean())
+        for img in (gen_img, real_img)
+    ]
+    return deviations[0] / max(deviations[1], 1e-6)
+
+
 def gradient_penalty(
     discriminator: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     img: torch.Tensor,

@@ -28,23 +28,31 @@ def fade(octaves: float) -> float:
 class PlaceMemory(nn.Module):
     """Feature grids; node i of a grid lies at (i + 0.5 - PAD) cells from the field's low edge."""
 
-    def __init__(self, config: MemoryConfig, field_size: tuple[float, float]) -> None:
+    def __init__(
+        self,
+        config: MemoryConfig,
+        field_size: tuple[float, float],
+        device: torch.device | str | None = None,
+    ) -> None:
         super().__init__()
         self.config, self.field_size = config, field_size
         self.grids = nn.ParameterList()
         for resolution in config.resolutions:
             columns, rows = (math.ceil(s * resolution) + 2 * PAD for s in field_size)
-            self.grids.append(nn.Parameter(torch.zeros(rows, columns, config.features)))
+            self.grids.append(
+                nn.Parameter(torch.zeros(rows, columns, config.features, device=device))
+            )
 
     def speaking(self, pixels_per_unit: float, coarser: bool) -> dict[int, float]:
         """Grids that enter at a stage, with their weights in (0, 1].
 
-        A grid speaks where the stage is at least as dense as the grid, and only as far as the next
-        coarser stage (if there is one) has not let it speak already: weights telescope over stages.
+        A grid speaks where the stage is as dense as the grid, less `MemoryConfig.ahead`, and only
+        as far as the next coarser stage (if there is one) has not let it speak already: weights
+        telescope over stages.
         """
         weights = {}
         for g, resolution in enumerate(self.config.resolutions):
-            octaves = math.log2(pixels_per_unit / resolution)
+            octaves = math.log2(pixels_per_unit / resolution) + self.config.ahead
             weight = fade(octaves) - (fade(octaves - 1) if coarser else 0.0)
             if weight > 0:
                 weights[g] = weight

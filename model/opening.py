@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from kernels import unavailable_reason
 from model.data.tile_pyramids import is_tile_pyramid
 from model.header import CheckpointError, read_header
 from model.space import ScaleSpace
@@ -33,6 +34,11 @@ def resolve_device(device: str = "auto") -> torch.device:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(device)
+
+
+def why_no_kernels() -> str:
+    """Why no GPU kernels run, and what to do; '' where they do. The first call logs it."""
+    return unavailable_reason() or ""
 
 
 def open_scale_space(

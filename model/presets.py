@@ -29,7 +29,7 @@ class Preset:
         memory = self.generator.memory
         if memory is not None:
             finest = self.generator.patch_size * 2 ** level_range[1]
-            useful = [r for r in memory.resolutions if r < finest]
+            useful = [r for r in memory.resolutions if r < finest * 2**memory.ahead]
             memory = replace(memory, resolutions=tuple(useful) or memory.resolutions[:1])
         generator = replace(
             self.generator, field_size=field_size, level_range=level_range, memory=memory

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from kernels.resample import axis_taps
+from model.latent import Seed
 from model.pyramid_build import Box, Progress, PyramidFiles, find_or_build, mip_path
 from model.rendering import render_view
 from model.scale import Lattice, density, field_size_of, level_of_density
@@ -130,7 +131,7 @@ class ImagePyramid:
         return _as_network_images(out)
 
     def render_view(
-        self, center_xy: tuple[float, float], level: float, size_wh: tuple[int, int], seed: int = 0
+        self, center_xy: tuple[float, float], level: float, size_wh: tuple[int, int], seed: Seed = 0
     ) -> np.ndarray:
         """The view that the app shows, uint8 [H, W, 3]; see `model.rendering.render_view`."""
         return render_view(self, center_xy, level, size_wh, seed)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from model.latent import Seed
 from model.scale import Lattice, density
 from model.space import ScaleSpace, Window, to_uint8, window_around
 
@@ -26,7 +27,7 @@ def render_view(
     center_xy: tuple[float, float],
     level: float,
     size_wh: tuple[int, int],
-    seed: int = 0,
+    seed: Seed = 0,
     *,
     tile_px: int = TILE_PX,
     threads: int | None = None,

@@ -12,13 +12,12 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image
 from safetensors import SafetensorError, safe_open
 
 from model.checkpoints import header_of, render_preview, save_checkpoint, save_tensors
@@ -34,12 +33,19 @@ from model.distributed import Ranks
 from model.events import FOLDER as EVENTS
 from model.generator_space import GeneratorSpace, choose_dtype
 from model.out_of_memory import free_cached, is_out_of_memory
+from model.placement.frame import FRAME
+from model.placement.places_csv import state_path
 from model.presets import Preset
-from model.space import Window, to_uint8
+from model.samples import save_samples
+from model.scale import density
 from model.trainer import Diverged, Trainer, TrainingStatus
 from model.training_data import RunData
 from model.training_sets import MOSAIC, PLACES
+from model.training_stages import STAGES
 from model.warm_start import remember
+
+if TYPE_CHECKING:
+    from model.training_stages import Placing
 
 CONFIG, LOG, STATE, CHECKPOINT = (
     "config.json",
@@ -64,6 +70,8 @@ class RunTick:
     losses: dict[str, float]
     note: str = ""
     """What happened that one should know."""
+    distances: dict[str, float] = field(default_factory=dict)
+    """By octave, dB: see `model.samples.strip_distance`; only where samples were saved since."""
 
 
 def save_config(folder: Path, preset: Preset, data: dict[str, Any]) -> None:
@@ -110,6 +118,7 @@ class Run:
         resume: Go on from the folder's saved state.
         device: Where it trains; None: the CPU.
         ranks: The processes that train it together; only the first writes into the folder.
+        finest: Level up to which the truth is known yet, octaves; None: all of it. See `learn`.
 
     Raises:
         ValueError: A new run was asked for and the folder holds one, or there is nothing to resume.
@@ -124,8 +133,18 @@ class Run:
         resume: bool = False,
         device: torch.device | None = None,
         ranks: Ranks = Ranks(),  # noqa: B008 - frozen
+        finest: float | None = None,
     ) -> None:
         self.folder, self.preset, self.source, self.data = folder, preset, source, data
+        self.placing: Placing | None = None
+        """What goes on to find places while this trains; None: all is known."""
+        self._finest = preset.generator.level_range[1]
+        if finest is not None:
+            self._finest = min(finest, self._finest)
+        self._note = ""
+        self.distances: dict[str, float] = {}
+        """By octave, of the newest samples, dB: see `model.samples.strip_distance`."""
+        self._untold: dict[str, float] = {}
         if not resume and (folder / STATE).exists():
             raise ValueError(
                 f"{folder} already holds a run; add --resume to go on, or name a new folder."
@@ -144,15 +163,52 @@ class Run:
         )
         if resume:
             load_state(folder / STATE, self.trainer)
+            self._catch_up()
         else:
+            self.trainer.finest = self._finest
             if preset.generator.memory is not None and source.picture is not None:
-                remember(self.trainer.G, source.picture, preset.train.seed)
+                remember(self.trainer.G, source.picture)
                 self.trainer.start_average()
             if ranks.is_first:
                 save_config(folder, preset, data)
         for module in self.trainer.modules().values():
             ranks.copy_first(module)
         ranks.wait()  # nobody looks into the folder before all have
+
+    def learn(self, source: RunData, finest: float | None, note: str) -> RunData:
+        """Go on with fuller data of the same scene; between steps.
+
+        Args:
+            source: What is learned from here on.
+            finest: Level up to which its truth is known, octaves; None: all of it.
+            note: What the log says of it.
+
+        Returns:
+            The data until now, for whoever opened them to close.
+        """
+        old, self.source, self.trainer.data = self.source, source, source
+        high = self.preset.generator.level_range[1]
+        self._finest = high if finest is None else min(finest, high)
+        self._catch_up()
+        self._note = note
+        return old
+
+    def _catch_up(self) -> None:
+        """Levels that the weights have not seen yet but the data know by now."""
+        trainer, picture = self.trainer, self.source.picture
+        if self._finest <= trainer.finest:
+            return
+        memory, average, give_way = trainer.G.memory, trainer.G_ema.memory, trainer.breathe
+        if memory is not None and average is not None and picture is not None:
+            # As at the start of a run; what was learned on coarser grids stays.
+            known = density(trainer.finest, self.preset.generator.patch_size)
+            remember(trainer.G, picture, lambda _share: give_way(), finer_than=known)
+            for grid, averaged, cells in zip(
+                memory.grids, average.grids, memory.config.resolutions, strict=True
+            ):
+                if cells > known:
+                    averaged.data.copy_(grid.data)
+        trainer.finest = self._finest
 
     def train(
         self,
@@ -172,12 +228,10 @@ class Run:
             OSError: A file cannot be written; the last saved state is good.
             MemoryError: Not even one window at a time fits into memory.
         """
-        if not (self.folder / STATE).exists():
-            self.save()  # what a run goes back to
+        is_saved = (self.folder / STATE).exists()
         saved = time.monotonic()
         statuses: list[TrainingStatus] = []
         recoveries = 0
-        note = ""
         ranks = self.trainer.ranks
         while not self.trainer.finished and not ranks.any(should_stop()):
             try:
@@ -186,21 +240,24 @@ class Run:
                 recoveries += 1
                 if recoveries > RECOVERIES:
                     raise
-                note, statuses = self._go_back(error), []
+                if not is_saved:
+                    self.save()  # a step that fails leaves the weights as they were
+                    is_saved = True
+                self._note, statuses = self._go_back(error), []
                 continue
             if status is None:
-                note = self._halve_groups()
+                self._note = self._halve_groups()
                 continue
             statuses.append(status)
-            on_step(status, note)
+            on_step(status, self._note)
             if len(statuses) == TICK_STEPS:
-                self._tick(on_tick, statuses, note)
-                statuses, note = [], ""
-            if time.monotonic() - saved > self.preset.train.autosave_seconds:
-                self.save()
-                saved = time.monotonic()
+                self._tick(on_tick, statuses)
+                statuses = []
+            if not is_saved or time.monotonic() - saved > self.preset.train.autosave_seconds:
+                self.save()  # the first time after one step: somebody may wait for that
+                is_saved, saved = True, time.monotonic()
         if statuses:
-            self._tick(on_tick, statuses, note)
+            self._tick(on_tick, statuses)
         self.save()
 
     def _step(self) -> TrainingStatus | None:
@@ -239,6 +296,7 @@ class Run:
         trainer = self.trainer
         factor, at_step = trainer.rate_factor / 2, trainer.step_count
         load_state(self.folder / STATE, trainer)
+        self._catch_up()
         trainer.G.zero_grad(set_to_none=True)  # the memory's gradient is kept from step to step
         trainer.rate_factor = factor
         # The same draws would lead to the same place.
@@ -289,41 +347,15 @@ class Run:
         self._save_samples(space)
 
     def _save_samples(self, space: GeneratorSpace) -> None:
-        """One strip: generated windows by octave above; below the truth, or real patches.
-
-        Of many scenes, four are generated.
-        """
-        low, high = self.preset.generator.level_range
-        rng = np.random.default_rng(0)
+        """The strip of samples; of many scenes, four are generated."""
         seeds = range(4 if self.data.get("scenes", 1) > 1 else 1)
-        rows: list[list[np.ndarray]] = [[] for _ in (*seeds, "real")]
-        for level in np.arange(low, high + 0.01):
-            size, d = 2 * space.patch_size, space.patch_size * 2.0**level
-            span = [max(s - size / d, 0.0) for s in space.field_size]
-            x, y = (float(rng.uniform(-s / 2, s / 2)) - size / d / 2 for s in span)
-            window = Window((x, y), float(level), size, size)
-            for seed in seeds:
-                rendered = space.render([replace(window, seed=seed)])
-                rows[seed].append(to_uint8(rendered)[0].cpu().numpy())
-            rows[-1].append(self._real(window, rng))
-        strip = np.concatenate([np.concatenate(r, axis=1) for r in rows], axis=0)
         path = self.folder / "samples" / f"step{self.trainer.step_count:07d}.jpg"
-        part = path.with_suffix(".part")
-        Image.fromarray(strip).save(part, "JPEG", quality=90)
-        part.replace(path)
+        levels = self.preset.generator.level_range
+        self.distances = save_samples(space, self.source, levels, seeds, path)
+        self._untold = self.distances
 
-    def _real(self, window: Window, rng: np.random.Generator) -> np.ndarray:
-        """What lies in `window`, or four patches of its level: uint8 [H, W, 3]."""
-        if self.source.picture is not None:
-            return to_uint8(self.source.picture.render([window]))[0].cpu().numpy()
-        reals = self.source.reals(window.level, 4, rng)
-        assert reals is not None, "data without a picture has patches"
-        a, b, c, d = to_uint8(reals.images).numpy()
-        return np.concatenate([np.concatenate([a, b], 1), np.concatenate([c, d], 1)], 0)
-
-    def _tick(
-        self, on_tick: Callable[[RunTick], None], statuses: list[TrainingStatus], note: str
-    ) -> None:
+    def _tick(self, on_tick: Callable[[RunTick], None], statuses: list[TrainingStatus]) -> None:
+        note, self._note = self._note, ""
         if self.trainer.ranks.is_first:
             on_tick(self._log(statuses, note))
 
@@ -339,7 +371,9 @@ class Run:
             len(statuses) * self.trainer.images_per_step / seconds,
             {n: float(np.mean([s.losses[n] for s in statuses if n in s.losses])) for n in names},
             note,
+            self._untold,
         )
+        self._untold = {}
         with (self.folder / LOG).open("a") as log:
             log.write(json.dumps(tick.__dict__) + "\n")
         return tick
@@ -409,10 +443,11 @@ def remove_run(folder: Path) -> None:
     Raises:
         OSError: A file cannot be removed.
     """
-    names = (CONFIG, LOG, STATE, CHECKPOINT, PLACES, MOSAIC)
+    unfinished = state_path(Path(PLACES)).name
+    names = (CONFIG, LOG, STATE, CHECKPOINT, PLACES, unfinished, FRAME, MOSAIC)
     for file in [*(folder / name for name in names), *folder.glob(".*.part")]:
         file.unlink(missing_ok=True)
-    for name in ("samples", EVENTS):
+    for name in ("samples", STAGES, EVENTS):
         if (folder / name).is_dir():
             shutil.rmtree(folder / name)
     with contextlib.suppress(OSError):

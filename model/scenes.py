@@ -12,8 +12,9 @@ from model.training_data import PatchData, Reals, Truth
 
 Z_DIM = 64
 """Components of the latent where a preset for one scene names none."""
-COMPARED = 4
-"""Images of a batch that the discriminator compares; see `DiscriminatorConfig.compared`."""
+COMPARED = 8
+"""Images of a batch that the discriminator compares; see `DiscriminatorConfig.compared`. Of so
+many a scene that is missing is seen more surely than of StyleGAN2's 4: ProGAN takes them all."""
 _NEAR = 0.25
 
 

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import torch
 
+from model.latent import Seed
 from model.scale import density
 
 
@@ -23,8 +24,8 @@ class Window:
     """Pixels."""
     width: int
     """Pixels."""
-    seed: int = 0
-    """Names the latent. A scale space of one scene ignores it."""
+    seed: Seed = 0
+    """Names the latent (see `model.latent`). A scale space of one scene ignores it."""
 
     def crop(self, x: int, y: int, width: int, height: int, patch_size: int) -> Window:
         """The window of `width` x `height` pixels that starts at pixel (`x`, `y`) of this one."""
@@ -38,7 +39,7 @@ def window_around(
     level: float,
     size: tuple[int, int],
     patch_size: int,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> Window:
     """The window of `size` (width, height in pixels) centred at `center_xy` (field units)."""
     d = density(level, patch_size)

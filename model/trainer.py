@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,13 +16,14 @@ from torch import nn
 from model.allocator import bound_memory
 from model.augment import Augmentation, draw_augmentation
 from model.config import DiscriminatorConfig, GeneratorConfig, LossConfig, TrainConfig
-from model.consistency import coarser_windows, draw_octaves, scale_consistency
+from model.consistency import coarser_windows, draw_near_octaves, draw_octaves, scale_consistency
 from model.discriminator import Discriminator
 from model.distributed import Ranks
 from model.ema import update_ema
 from model.generator import Generator
 from model.losses import (
     discriminator_loss,
+    diversity,
     generator_loss,
     gradient_penalty,
     ramp,
@@ -58,7 +60,9 @@ _COUNTERS = (
     "adversarial_rms",
     "gradient_mean",
     "rate_factor",
+    "finest",
 )
+_LEAST_OCTAVES = 1 / 64
 _GRADIENT_JUMP, _GRADIENT_STEPS = 100.0, 50
 """A gradient so many times the usual, once the usual is known, is no step of training."""
 
@@ -112,6 +116,8 @@ class Trainer:
         self.adversarial_rms = self.gradient_mean = 0.0
         self.rate_factor = 1.0
         """On all learning rates; a run lowers it when it had to go back."""
+        self.finest = generator.level_range[1]
+        """Registered data: no level beyond it is drawn, octaves; a run raises it as data come."""
         self.breathe: Callable[[], float] = lambda: 0.0
         """Called before every group: may wait, for whoever needs the cores more. Returns the
         seconds that it waited, which do not count as training."""
@@ -120,7 +126,14 @@ class Trainer:
     def _make_optimizers(self) -> None:
         memory = [] if self.G.memory is None else list(self.G.memory.parameters())
         held = {id(p) for p in memory}
-        network = [p for p in self.G.parameters() if id(p) not in held]
+        mapping = list(self.G.mapping.parameters()) if self.generator_config.z_dim else []
+        held |= {id(p) for p in mapping}
+        network: list[dict[str, Any]] = [
+            {"params": [p for p in self.G.parameters() if id(p) not in held], "share": 1.0}
+        ]
+        if mapping:
+            # In the network's own order, which a resumable state counts on.
+            network.insert(0, {"params": mapping, "share": self.train.mapping_lr_share})
         self.opt_G = torch.optim.Adam(network, lr=1e-3, betas=(0.0, 0.99), fused=True)
         self.opt_M = TouchedRMSprop(memory, lr=self.train.memory_lr) if memory else None
         self.opt_D = torch.optim.Adam(
@@ -211,7 +224,7 @@ class Trainer:
             late = ramp(self.fraction, 0.8 * t.adversarial_start, t.adversarial_start)
             rate *= (t.adversarial_generator_lr / t.generator_lr) ** late
         for group in self.opt_G.param_groups:
-            group["lr"] = rate * rise * fall
+            group["lr"] = rate * rise * fall * group["share"]
             # Momentum helps a fixed target and harms a moving one.
             group["betas"] = (0.0 if adversarial else 0.9, 0.99)
         if self.opt_M is not None:
@@ -226,6 +239,7 @@ class Trainer:
         low, high = self.generator_config.level_range
         if not self.data.is_registered:
             return scheduled_shares((low, high), self.fraction, t.coarse_first, t.coarse_until)
+        high = min(high, self.finest)
         remembered = min(self.loss.remembered_level + 0.5, high)
         middle = low + 0.6 * (remembered - low)
         fine = 0.5 if adversarial else 0.2
@@ -244,13 +258,14 @@ class Trainer:
             level, t.group_size, config.patch_size, config.field_size, self.G.alignment, self.rng
         )[self._mine]
         z = self._latents()
-        gen_img = self.G(windows, z, self.dtype)
-        grad_img = torch.zeros_like(gen_img)
-        losses: dict[str, float] = {}
-        reals: Reals | None = None
         speaks = 1.0
         if self.data.is_registered:
             speaks = ramp(level, self.loss.adversarial_from, self.loss.adversarial_full)
+        gen_img = self.G(windows, z, self.dtype, teach_memory=self._teaches_memory(level))
+        grad_img = torch.zeros_like(gen_img)
+        losses: dict[str, float] = {}
+        reals: Reals | None = None
+        if self.data.is_registered:
             grad_img, losses["reconstruction"], reals = self._reconstruction(
                 windows, gen_img, level
             )
@@ -260,18 +275,24 @@ class Trainer:
             levels = torch.full((len(windows),), level, device=self.device)
             augment = self._augmentation()
             reals = Reals(augment(reals.images), reals.levels)
+            if z is not None:
+                losses["diversity"] = diversity(gen_img.detach(), reals.images)
             losses |= self._discriminator_step(reals, augment(gen_img.detach()), levels)
             grad_adv, losses["adversarial"] = self._adversarial_gradient(
                 reals, gen_img, levels, augment
             )
             weight = self.loss.adversarial_weight if self.data.is_registered else 1.0
             grad_img = grad_img + weight * speaks * grad_adv
-        if not self.data.is_registered:
-            grad_con, loss_con = self._consistency(windows, z, gen_img)
+        if adversarial and speaks > 0:
+            grad_con, loss_con = self._consistency(windows, z, gen_img, speaks)
             grad_img = grad_img + grad_con
             losses |= loss_con
         gen_img.backward(grad_img / (grad_img.numel() * t.groups))
         return losses
+
+    def _teaches_memory(self, level: float) -> bool:
+        """Whether windows of `level` change the memory of places, or only read it."""
+        return not self.data.is_registered or level < self.loss.adversarial_full
 
     def _reconstruction(
         self, windows: list[Window], gen_img: torch.Tensor, level: float
@@ -287,25 +308,41 @@ class Trainer:
         return grad * leaf.numel(), float(loss.detach()), reals
 
     def _consistency(
-        self, windows: list[Window], z: torch.Tensor | None, gen_img: torch.Tensor
+        self,
+        windows: list[Window],
+        z: torch.Tensor | None,
+        gen_img: torch.Tensor,
+        speaks: float,
     ) -> tuple[torch.Tensor, dict[str, float]]:
         """Gradient of the consistency with a coarser level, at `gen_img`.
 
         A coin decides which of the two levels gives way: both together would meet in a blur. Where
         it is the coarser one its gradient is added to the generator here, and zero is returned.
+        What is remembered never gives way. `speaks` is the share of the adversarial term.
         """
-        config, weight = self.generator_config, self.loss.consistency_weight
-        weight *= ramp(self.fraction, 0.0, max(self.loss.consistency_start, 1e-9))
-        none = torch.zeros_like(gen_img)
-        octaves = draw_octaves(windows[0].level, config.level_range[0], self.rng)
+        config, loss_config = self.generator_config, self.loss
+        begin, weight = 0.0, loss_config.consistency_weight
+        level, lowest = windows[0].level, config.level_range[0]
+        if self.data.is_registered:
+            begin = self.train.adversarial_start
+            weight = loss_config.invented_consistency_weight * speaks
+            octaves = draw_near_octaves(self.rng)
+        else:
+            octaves = draw_octaves(level, lowest, self.rng)
+        weight *= ramp(self.fraction, begin, begin + max(loss_config.consistency_start, 1e-9))
         fine_gives_way = bool(self.rng.integers(2))
-        if weight == 0 or octaves < 0.25:
+        if self.data.is_registered and level - octaves < loss_config.adversarial_full:
+            fine_gives_way = True
+        none = torch.zeros_like(gen_img)
+        if weight == 0 or level - octaves < lowest or octaves < _LEAST_OCTAVES:
             return none, {}
         coarse_windows = coarser_windows(
             windows, octaves, config.patch_size, config.field_size, self.G.alignment
         )
         with torch.set_grad_enabled(not fine_gives_way):
-            coarse_img = self.G(coarse_windows, z, self.dtype)
+            coarse_img = self.G(
+                coarse_windows, z, self.dtype, teach_memory=self._teaches_memory(level - octaves)
+            )
         fine, coarse = gen_img.detach(), coarse_img.detach()
         moved = (fine if fine_gives_way else coarse).requires_grad_(True)
         loss = scale_consistency(fine, coarse, windows, coarse_windows, config.patch_size)

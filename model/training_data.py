@@ -168,22 +168,33 @@ class PlacedData:
         pyramid: The picture, composed of the patches.
         detail: Level of the finest patch at each place of the field, octaves. float32 [H, W].
         patches: The same patches, for the discriminator, and those that found no place.
+        field_size: Of the scene, where the picture's whole pixels do not say it exactly.
+        level_range: Of the scene, where these are only the first of its patches.
     """
 
     is_registered = True
-    _REACH = 0.5
+    REACH = 0.5
     """A patch speaks for levels up to so many octaves finer than its own."""
 
-    def __init__(self, pyramid: ImagePyramid, detail: np.ndarray, patches: PatchData) -> None:
+    def __init__(
+        self,
+        pyramid: ImagePyramid,
+        detail: np.ndarray,
+        patches: PatchData,
+        field_size: tuple[float, float] | None = None,
+        level_range: tuple[float, float] | None = None,
+    ) -> None:
         self.pyramid, self.detail, self.patches = pyramid, detail, patches
+        self._field_size = field_size or pyramid.field_size
+        self._level_range = level_range or patches.level_range
 
     @property
     def field_size(self) -> tuple[float, float]:
-        return self.pyramid.field_size
+        return self._field_size
 
     @property
     def level_range(self) -> tuple[float, float]:
-        return self.patches.level_range
+        return self._level_range
 
     @property
     def picture(self) -> ScaleSpace | None:
@@ -210,4 +221,4 @@ class PlacedData:
             share = centers / self.field_size[axis] + 0.5
             cells.append(np.clip((share * count).astype(np.int64), 0, count - 1))
         finest = self.detail[cells[1][:, None], cells[0]]
-        return (finest >= window.level - self._REACH).astype(np.float32)
+        return (finest >= window.level - self.REACH).astype(np.float32)

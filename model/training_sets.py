@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from model.data.patches import PatchCollection, UnfitError
-from model.placement.collection import place_collection
+from model.placement.collection import OnState, place_collection
+from model.placement.frame import FRAME, Frame, boxed, read_frame
 from model.placement.mosaic import compose, detail_map
+from model.placement.places_csv import state_path
 from model.pyramid import ImagePyramid
 from model.scenes import ScenesData
 from model.training_data import PatchData, PlacedData
 
 PLACES, MOSAIC = "places.csv", "mosaic.tif"
+_LEAST_DETAIL_PX = 512
+"""Pixels of the shorter side that the map of what is known where has cells for, at least."""
 Report = Callable[[str, float], None]
 """Called with what is being done and its share; whatever it raises cancels."""
 Tell = Callable[[str], None]
@@ -39,6 +42,13 @@ class PatchSet:
     """Field units; NaN: unknown. float64 [N, 2]."""
     scenes: tuple[str, ...] = ()
     """Name of each one's scene; '' where there is one. [N]."""
+    rows: np.ndarray | None = None
+    """Which patches of the collection they are. int64 [N]; None: none of it as they are."""
+
+    @property
+    def placed(self) -> np.ndarray:
+        """Of which the place and the level are known. bool [N]."""
+        return ~np.isnan(self.center_xy[:, 0]) & ~np.isnan(self.levels)
 
 
 def load_patches(
@@ -81,6 +91,7 @@ def load_patches(
         np.array([nan if p.level is None else p.level for p in patches], np.float64),
         np.array([p.center_xy or (nan, nan) for p in patches], np.float64).reshape(-1, 2),
         tuple(p.scene for p in patches),
+        np.array(kept, np.int64),
     )
 
 
@@ -115,6 +126,7 @@ def placed_data(
     report: Report,
     reuse: bool = False,
     tell: Tell = _nobody,
+    on_state: OnState | None = None,
 ) -> PlacedData:
     """Place the patches and compose them; the table and the picture stay in `folder`.
 
@@ -127,8 +139,10 @@ def placed_data(
         patch_size: Pixels.
         cache: For the pyramid of the composed picture; None takes the user's.
         report: See `Report`.
-        reuse: Take the table and the picture that are in `folder`: a run on the same data goes on.
+        reuse: Take the table, the frame and the picture that are in `folder`: a run on the same
+            data goes on.
         tell: See `Tell`.
+        on_state: See `model.placement.collection`.
 
     Raises:
         ValueError: Nothing finds a place.
@@ -139,46 +153,86 @@ def placed_data(
             f"{collection.path} holds {len(collection.scenes)} scenes; a picture is made of one."
         )
     folder.mkdir(parents=True, exist_ok=True)
+    table = folder / PLACES
+    if not reuse and (folder / FRAME).exists():
+        # Of a run that was given up: its places lie in its own frame.
+        (folder / FRAME).unlink()
+        state_path(table).unlink(missing_ok=True)
+    frame = None
     if all(patch.level is None for patch in collection.patches):
-        patches = _from_photographs(collection, folder / PLACES, patch_size, report)
+        patches = _from_photographs(collection, table, patch_size, report)
     else:
         if not any(patch.center_xy for patch in collection.patches):
-            table = folder / PLACES
+            frame = read_frame(folder, collection)
             if not (reuse and table.exists()):
                 place_collection(
-                    collection, table, resume=True, progress=lambda f: report("placing patches", f)
+                    collection,
+                    table,
+                    resume=True,
+                    progress=lambda f: report("placing patches", f),
+                    begin=None if frame is None else frame.begin,
+                    on_state=on_state,
                 )
             collection = collection.with_labels(table)
         patches = load_patches(collection, patch_size, report, tell)
-    placed = ~np.isnan(patches.center_xy[:, 0]) & ~np.isnan(patches.levels)
-    if not placed.any():
+    if not patches.placed.any():
         raise ValueError(
             f"no patch of {collection.path} found its place; are they all of one picture? "
             "--placement none trains without places."
         )
-    unit, low, high = _bounds(patches, placed)
-    levels = patches.levels + math.log2(unit)
-    centers = (patches.center_xy - (low + high) / 2) / unit
-    width, height = ((high - low) / unit).tolist()
     mosaic = folder / MOSAIC
-    if not (reuse and mosaic.exists()):
+    if not reuse:
+        mosaic.unlink(missing_ok=True)
+    return composed_data(patches, frame, mosaic, cache, report)
+
+
+def composed_data(
+    patches: PatchSet, frame: Frame | None, mosaic: Path, cache: Path | None, report: Report
+) -> PlacedData:
+    """The picture that placed patches make, and the patches.
+
+    Args:
+        patches: Some of which are placed.
+        frame: Where the field lies; None: around all that is placed.
+        mosaic: The picture's file; one that is there is taken as it is.
+        cache: For its pyramid; None takes the user's.
+        report: See `Report`.
+
+    Raises:
+        ValueError: The frame is of other patches.
+        OSError: A file cannot be written.
+    """
+    placed = patches.placed
+    center_xy, level = patches.center_xy[placed], patches.levels[placed]
+    if frame is None or patches.rows is None:
+        gauge, field_size = boxed(center_xy, level), None
+    else:
+        gauge = frame.gauge(patches.rows[placed], center_xy, level)
+        field_size = gauge.field_size
+    levels = gauge.levels(patches.levels)
+    centers = gauge.centers(center_xy)
+    if not mosaic.exists():
         compose(
             patches.images[placed],
-            centers[placed],
+            centers,
             levels[placed],
-            (width, height),
+            gauge.field_size,
             mosaic,
             lambda fraction: report("composing the picture", fraction),
         )
     pyramid = ImagePyramid.open(
         mosaic,
-        patch_size=patch_size,
+        patch_size=patches.images.shape[1],
         cache_dir=cache,
         progress=lambda fraction: report("reading the picture", fraction),
     )
     known = ~np.isnan(levels)
-    detail = detail_map(centers[placed], levels[placed], (width, height), pyramid.base_size)
-    return PlacedData(pyramid, detail, PatchData(patches.images[known], levels[known]))
+    # Cells of a coarse picture would be so large that a patch's edge matters.
+    cells = max(1.0, _LEAST_DETAIL_PX / min(pyramid.base_size))
+    width, height = (round(cells * side) for side in pyramid.base_size)
+    detail = detail_map(centers, levels[placed], gauge.field_size, (width, height))
+    found = PatchData(patches.images[known], levels[known])
+    return PlacedData(pyramid, detail, found, field_size)
 
 
 def _from_photographs(
@@ -202,11 +256,3 @@ def _from_photographs(
         np.array([p.level for p in cut], np.float64),
         np.array([p.center_xy for p in cut], np.float64).reshape(-1, 2),
     )
-
-
-def _bounds(patches: PatchSet, placed: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """The shorter side, the low and the high corner of what is placed, in the labels' units."""
-    half = 0.5 * 2.0 ** -patches.levels[placed, None]
-    low = (patches.center_xy[placed] - half).min(0)
-    high = (patches.center_xy[placed] + half).max(0)
-    return float((high - low).min()), low, high

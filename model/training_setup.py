@@ -5,7 +5,9 @@ Importing this module is cheap; `prepare` imports torch.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from model.presets import Preset
     from model.runs import Run
     from model.training_data import RunData
+    from model.training_stages import Placing
 
 PLACEMENTS = ("match", "none")
 
@@ -85,15 +88,62 @@ def recipe_from_json(values: dict[str, Any]) -> Recipe:
         raise ValueError(f"this is no recipe of a training run ({error}).") from error
 
 
-def prepare(recipe: Recipe, report: Report, tell: Tell = lambda line: None) -> Run:
+@dataclass(frozen=True)
+class KnownRun:
+    """A run on the disk that can go on."""
+
+    recipe: Recipe
+    """Goes on with it; `data` is empty where the run does not say what it was trained on."""
+    minutes: float
+    """Trained so far."""
+    fraction: float
+    """Of its budget that is used, 0 to 1."""
+
+
+def find_run(folder: Path) -> KnownRun:
+    """What the run in `folder` is; reads its small files alone.
+
+    Raises:
+        ValueError: There is none that can go on.
+        OSError: A file cannot be read.
+    """
+    try:
+        data = json.loads((folder / "config.json").read_text(encoding="utf-8"))["data"]
+        if not (folder / "state.resume").exists():
+            raise ValueError("nothing is saved yet")
+        log = folder / "log.jsonl"
+        lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+        # The last line may be cut off: a kill leaves it so.
+        ticks = [json.loads(line) for line in lines[-2:] if line.endswith("}")]
+        last = ticks[-1] if ticks else {"minutes": 0.0, "fraction": 0.0}
+        recipe = Recipe(
+            data=str(data.get("path", "")),
+            folder=str(folder),
+            placement=str(data.get("placement", "match")),
+            exclude=tuple(data.get("exclude", ())),
+            resume=True,
+        )
+        return KnownRun(recipe, float(last["minutes"]), float(last["fraction"]))
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{folder} holds no training run that can go on ({error}); choose the folder in which "
+            "its config.json is."
+        ) from error
+
+
+def prepare(
+    recipe: Recipe, report: Report, tell: Tell = lambda line: None, early: bool = False
+) -> Run:
     """Open the data, fit the preset to it, and make the run; nothing is trained yet.
 
-    Whoever calls it closes `run.source.picture`, where there is one.
+    Whoever calls it closes `run.source.picture`, where there is one, and `run.placing`.
 
     Args:
         recipe: What is wanted.
         report: See `Report`.
         tell: See `Tell`; of files that were left out.
+        early: Where thousands of patches have no place: return when the coarsest have theirs.
+            `run.placing` then finds the others', and the caller has `run.learn` go on with them.
 
     Raises:
         ValueError: The data cannot be trained on, the folder holds a run already, or none where
@@ -110,17 +160,29 @@ def prepare(recipe: Recipe, report: Report, tell: Tell = lambda line: None) -> R
     if not ranks.is_first:
         report, tell = (lambda label, fraction: None), (lambda line: None)
     preset, data = _preset(recipe, folder)
-    source = ranks.first_then_others(
-        lambda: _open(recipe, folder, preset, data, report, tell, ranks)
+    early = early and ranks.count == 1
+    source, placing, finest = ranks.first_then_others(
+        lambda: _open(recipe, folder, preset, data, report, tell, ranks, early)
     )
     try:
         if not recipe.resume:
             preset = _fitted(recipe, preset, source)
         report("making the networks", 0.0)
-        return Run(folder, preset, source, data, recipe.resume, device, ranks)
+        run = Run(folder, preset, source, data, recipe.resume, device, ranks, finest)
     except BaseException:
         close(source)
+        if placing is not None:
+            placing.close()
         raise
+    run.placing = placing
+    return run
+
+
+def warm_up() -> None:
+    """Import what `prepare` and the first step will need: seconds that nobody need wait for."""
+    import torch._dynamo  # noqa: F401  # the first optimiser imports it
+
+    import model.runs  # noqa: F401
 
 
 def close(source: RunData) -> None:
@@ -149,6 +211,8 @@ def _preset(recipe: Recipe, folder: Path) -> tuple[Preset, dict[str, Any]]:
         "crop": None if recipe.crop is None else list(recipe.crop),
         "licence": recipe.licence,
         "placement": recipe.placement,
+        "path": str(Path(recipe.data).absolute()),
+        "exclude": list(recipe.exclude),
     }
     return replace(preset, train=train), data
 
@@ -182,12 +246,14 @@ def _open(
     report: Report,
     tell: Tell,
     ranks: Ranks,
-) -> RunData:
-    """What the trainer learns from."""
+    early: bool,
+) -> tuple[RunData, Placing | None, float | None]:
+    """What the trainer learns from, what goes on to place more, and the level known until then."""
     from model.data.patches import PatchCollection, open_data
     from model.pyramid import ImagePyramid
     from model.training_data import PictureData
     from model.training_sets import placed_data, unplaced_data
+    from model.training_stages import Placing
 
     patch_size = preset.generator.patch_size
     cache = None if recipe.cache is None else Path(recipe.cache)
@@ -202,14 +268,25 @@ def _open(
             progress=lambda fraction: report(label, fraction),
         )
         data["source"] = pyramid.source
-        return PictureData(pyramid)
+        return PictureData(pyramid), None, None
     if data["crop"]:
         raise ValueError("--crop is for one large image; patches are taken whole.")
-    with collection:
-        if recipe.exclude:
-            collection = collection.without(frozenset(recipe.exclude))
+    with ExitStack() as opened:
+        opened.enter_context(collection)
+        exclude = frozenset(recipe.exclude or (data.get("exclude", ()) if recipe.resume else ()))
+        if exclude:
+            collection = collection.without(exclude)
         data["scenes"] = len(collection.scenes)
         if data.get("placement") == "none" or data["scenes"] > 1:
-            return unplaced_data(collection, patch_size, report, tell)
+            return unplaced_data(collection, patch_size, report, tell), None, None
         known = recipe.resume or not ranks.is_first
-        return placed_data(collection, folder, patch_size, cache, report, known, tell)
+        if early:
+            begin = Placing.begin
+            placing = begin(collection, folder, patch_size, cache, recipe.resume, report)
+            if placing is not None:
+                stage = placing.first()
+                opened.pop_all()  # it is still read from
+                data.setdefault("early", {"patches": stage.patches, "finest": stage.finest})
+                return stage.data, placing, stage.finest
+        source = placed_data(collection, folder, patch_size, cache, report, known, tell)
+        return source, None, None

@@ -19,24 +19,23 @@ ROWS_AT_ONCE = 256
 def remember(
     generator: Generator,
     source: ScaleSpace,
-    seed: int = 0,
     progress: Callable[[float], None] | None = None,
+    finer_than: float = 0.0,
 ) -> None:
     """Fill the grids so that their sum already shows the image, octave by octave.
 
     The first three features of a cell become what the coarser grids leave unsaid there; the others
-    start as small noise, to be given a meaning by training.
+    start at zero: training gives them a meaning where one is needed; elsewhere they cost no byte.
 
     Args:
         generator: Its memory is overwritten.
-        source: The truth, with the generator's field size and patch size.
-        seed: Of the noise.
+        source: The truth, with the generator's patch size and, to a pixel, its field size.
         progress: Called with the finished share.
+        finer_than: Grids of at most so many cells per field unit are left as they are.
     """
     memory = generator.memory
     if memory is None:
         raise ValueError("this generator has no memory of places; nothing to fill.")
-    rng = torch.Generator().manual_seed(seed)
     residuals: list[torch.Tensor] = []
     total = sum(g.numel() for g in memory.grids)
     done = 0
@@ -44,8 +43,8 @@ def remember(
         resolution = memory.config.resolutions[g]
         rows, columns, _ = grid.shape
         level = level_of_density(resolution, source.patch_size)
-        left, top = (-s / 2 - PAD / resolution for s in source.field_size)
-        grid.normal_(0.0, 0.05, generator=rng)
+        left, top = (-s / 2 - PAD / resolution for s in memory.field_size)
+        residual = torch.empty(rows, columns, 3)
         for y in range(0, rows, ROWS_AT_ONCE):
             height = min(ROWS_AT_ONCE, rows - y)
             window = Window((left, top + y / resolution), level, height, columns)
@@ -53,8 +52,12 @@ def remember(
             for c, coarse in enumerate(residuals):
                 ratio = memory.config.resolutions[c] / resolution
                 truth = truth - _interpolate(coarse, ratio, y, height, columns)
-            grid[y : y + height, :, :3] = truth
-        residuals.append(grid[..., :3].clone())
+            residual[y : y + height] = truth
+        residuals.append(residual)
+        if resolution > finer_than:
+            filled = torch.zeros(grid.shape)
+            filled[..., :3] = residual
+            grid.copy_(filled)
         done += grid.numel()
         if progress is not None:
             progress(done / total)

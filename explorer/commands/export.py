@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from explorer.api import EXPORT_FORMATS, work_folder
-from explorer.cli import UsageError, add_device, finite_float, positive_int
+from explorer.cli import UsageError, add_device, add_seed, finite_float, positive_int
 from explorer.commands._offline import check_output, opened
 from explorer.progress import ProgressLine, minutes
 
@@ -47,7 +47,7 @@ def add_parser(subparsers: Any) -> None:
         help="left, top, right, bottom of a part, field units: the shorter side of the scene is 1, "
         "0 0 its middle (default: the whole field)",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="names the latent")
+    add_seed(parser)
     parser.add_argument(
         "--precision",
         choices=("auto", "fp32", "bf16"),

@@ -13,10 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from explorer.api import CameraPath, Scene, check_film, flight, load_path
-from explorer.cli import UsageError, add_device, finite_float, positive_float, positive_int
+from explorer.cli import (
+    UsageError,
+    add_device,
+    add_seed,
+    finite_float,
+    positive_float,
+    positive_int,
+)
 from explorer.commands._offline import check_output, opened
 from explorer.filming import film_frames, is_folder
 from explorer.progress import ProgressLine, minutes
+from model.latent import Seed
 
 _DEFAULT_SECONDS = 10.0
 
@@ -54,7 +62,7 @@ def add_parser(subparsers: Any) -> None:
         metavar=("W", "H"),
         help="pixels (default: 1280 720); odd sides of a film grow by one",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="names the latent")
+    add_seed(parser)
     parser.add_argument(
         "--out",
         required=True,
@@ -71,8 +79,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="go on where a recording of the same film was broken: it will be the same, frame by "
-        "frame, as an unbroken one; and keep what there is, should this one break too",
+        help="go on where a recording of the same film or strip was broken: it will be the same, "
+        "frame by frame, as an unbroken one; and keep what there is, should this one break too",
     )
     parser.add_argument(
         "--count", action="store_true", help="write a line for every frame, for other programs"
@@ -91,8 +99,6 @@ def run(args: argparse.Namespace) -> int:
             check_film(out, "--out")
         except ValueError as error:
             raise UsageError(str(error)) from error
-    if args.strip and args.resume:
-        raise UsageError("a strip cannot be resumed; leave --resume out.")
     if (args.path is None) == (args.start is None and args.end is None):
         raise UsageError("record needs either --path, or both --from and --to.")
     if args.path is None and (args.start is None or args.end is None):
@@ -112,7 +118,8 @@ def run(args: argparse.Namespace) -> int:
             end = scene.camera((x1, y1), level1, size)
             path = flight(start, end, seconds, ease="linear")
         if args.strip:
-            strip(scene, path, out, size[0], seed=args.seed, count=args.count)
+            options = {"seed": args.seed, "resume": args.resume, "count": args.count}
+            strip(scene, path, out, size[0], **options)
             return 0
         record(
             scene,
@@ -150,7 +157,7 @@ def record(
     size: tuple[int, int],
     fps: float,
     seconds: float,
-    seed: int = 0,
+    seed: Seed = 0,
     resume: bool = False,
     count: bool = False,
 ) -> None:
@@ -177,17 +184,26 @@ def record(
 
 
 def strip(
-    scene: Scene, path: CameraPath, out: Path, width: int, *, seed: int = 0, count: bool = False
+    scene: Scene,
+    path: CameraPath,
+    out: Path,
+    width: int,
+    *,
+    seed: Seed = 0,
+    resume: bool = False,
+    count: bool = False,
 ) -> None:
     """Write the whole zoom of `path` as one picture, and print where it is.
 
     Raises:
+        OtherFilmError: What is to be gone on with is of another strip.
         ValueError: The path does not zoom.
-        OSError: The picture cannot be written; nothing is left of it.
+        OSError: The picture cannot be written; nothing is left of it unless `resume`.
     """
     line = ProgressLine(f"rendering {out.name}")
     try:
-        scene.record_strip(path, out, width, seed=seed, progress=_counter(line, None, count))
+        progress = _counter(line, None, count)
+        scene.record_strip(path, out, width, seed=seed, resume=resume, progress=progress)
     finally:
         line.close()
     print(out)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from explorer.api import STILL_FORMATS
-from explorer.cli import add_device, finite_float, positive_int
+from explorer.cli import add_device, add_seed, finite_float, positive_int
 from explorer.commands._offline import check_output, opened
 from explorer.progress import ProgressLine
 
@@ -36,7 +36,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--size", nargs=2, type=positive_int, metavar=("W", "H"), required=True, help="pixels"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="names the latent")
+    add_seed(parser)
     parser.add_argument(
         "--out", required=True, metavar="F.png", help=f"the still: {', '.join(STILL_FORMATS)}"
     )

@@ -126,7 +126,8 @@ class BookmarksPanel(QDockWidget):
     def rename(self) -> None:
         """Let the person write another name for the chosen one."""
         item = self.list.currentItem()
-        if item is not None:
+        is_editing = self.list.state() == QAbstractItemView.State.EditingState
+        if item is not None and not is_editing:  # Qt would complain of a second editor
             self.list.editItem(item)
 
     def delete(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,41 +25,18 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from explorer.camera import Camera
 from explorer.camera_path import CameraPath, CameraPathError, load_path, save_path, tour
-from explorer.director import MAX_DURATION_S, MAX_HOLD_S, Director, FlightLog
+from explorer.director import MAX_DURATION_S, MAX_HOLD_S, Director, FlightLog, PreviewFlight
 from explorer.panels.film_bar import FilmBar
 from explorer.panels.key_pictures import KeyPictures
 from explorer.panels.timeline import Timeline
+from model.latent import Seed
 
 if TYPE_CHECKING:
     from explorer.main_window import MainWindow
 
 _SAMPLE_MS = 100
 _EASES = ("smooth", "linear")
-
-
-class PreviewFlight:
-    """A path that is flown from a time within it, for ever if it loops; says where it is."""
-
-    def __init__(self, path: CameraPath, start_s: float) -> None:
-        self._path = path
-        self._start_s = start_s
-        self.shown_s = start_s
-        """Time in the path that was asked for last, s: of the screen, or a moment ahead of it."""
-
-    @property
-    def duration_s(self) -> float:
-        """How long it takes, s."""
-        return math.inf if self._path.loop_s else self._path.duration_s - self._start_s
-
-    def at(self, time_s: float) -> Camera:
-        """The camera `time_s` after take-off."""
-        in_path = time_s + self._start_s
-        if self._path.loop_s and math.isfinite(in_path):
-            in_path %= self._path.duration_s
-        self.shown_s = min(in_path, self._path.duration_s)
-        return self._path.at(in_path)
 
 
 class DirectorPanel(QDockWidget):
@@ -250,8 +226,8 @@ class DirectorPanel(QDockWidget):
         here = self.viewport.view_state.displayed
         if not self.isHidden() and self.viewport.is_exact:
             for key in self.director.keys:
-                if key.camera == here:
-                    self.pictures.keep(here)
+                if key.camera == here and key.seed in (None, self._seed()):
+                    self.pictures.keep(here, key.seed)
                     self.timeline.update()
                     return
 
@@ -270,11 +246,16 @@ class DirectorPanel(QDockWidget):
             return
         if self.isHidden():
             self.show()
-        camera = self.viewport.view_state.displayed
-        self.pictures.keep(camera)
+        camera, seed = self.viewport.view_state.displayed, self._seed()
+        self.pictures.keep(camera, seed)
         chosen = self.timeline.selected
-        index = self.director.add(camera, chosen if chosen >= 0 else None)
+        index = self.director.add(camera, chosen if chosen >= 0 else None, seed)
         self._choose(index)
+
+    def _seed(self) -> Seed | None:
+        """The latent that is shown; None where the scene has no latents."""
+        scene = self.viewport.scene
+        return self.viewport.stream.seed if scene is not None and scene.has_latents else None
 
     def _choose(self, index: int) -> None:
         self.timeline.choose(index)
@@ -296,9 +277,9 @@ class DirectorPanel(QDockWidget):
     def set_view(self) -> None:
         """Let the chosen keyframe show what is on screen."""
         if self.timeline.selected >= 0:
-            camera = self.viewport.view_state.displayed
-            self.pictures.keep(camera)
-            self.director.set_camera(self.timeline.selected, camera)
+            camera, seed = self.viewport.view_state.displayed, self._seed()
+            self.pictures.keep(camera, seed)
+            self.director.set_camera(self.timeline.selected, camera, seed)
 
     def _time_set(self, time_s: float) -> None:
         if self.timeline.selected >= 0:
@@ -324,6 +305,8 @@ class DirectorPanel(QDockWidget):
         """Fly to a keyframe."""
         key = self.director.keys[index]
         self.timeline.set_playhead(key.time_s)
+        if self.director.path is not None:
+            self._show_seed(self.director.path.seed_at(key.time_s))
         self._window.places.fly_to(key.camera)
 
     def scrub(self, time_s: float) -> None:
@@ -332,7 +315,12 @@ class DirectorPanel(QDockWidget):
         if path is not None:
             self._stop_preview()
             self.viewport.view_state.jump_to(path.at(time_s))
+            self._show_seed(path.seed_at(time_s))
             self.viewport.wake()
+
+    def _show_seed(self, seed: Seed | None) -> None:
+        if seed is not None:
+            self._window.places.seed_dragged.emit(seed)
 
     def toggle_play(self) -> None:
         """Fly the flight on screen, from the playhead on; or stop."""
@@ -364,27 +352,33 @@ class DirectorPanel(QDockWidget):
             self._preview = None
             self._refresh()
 
-    def _tour_cameras(self) -> list[Camera]:
+    def _tour(self, *, from_here: bool = False) -> CameraPath | None:
+        """The flight through the bookmarks of this scene, and their latents; None without any."""
         places, state = self._window.places, self.viewport.view_state
         views = [places.bookmarks[i].view for i in range(len(places.bookmarks))]
-        return [view.camera(state.patch_size, state.size) for view in views]
+        if not views:
+            self._tell(self.tr("There are no bookmarks here yet; Ctrl+D makes one."))
+            return None
+        seed = self._seed()
+        return tour(
+            [view.camera(state.patch_size, state.size) for view in views],
+            [] if seed is None else [view.seed for view in views],
+            start=state.displayed if from_here else None,
+            start_seed=seed,
+        )
 
     def load_tour(self) -> None:
         """Edit a flight through the bookmarks of this scene, in their order."""
-        cameras = self._tour_cameras()
-        if cameras:
-            self.load(tour(cameras))
-        else:
-            self._tell(self.tr("There are no bookmarks here yet; Ctrl+D makes one."))
+        path = self._tour()
+        if path is not None:
+            self.load(path)
 
     def fly_tour(self) -> None:
         """Fly through the bookmarks of this scene, in their order, from here."""
-        cameras = self._tour_cameras()
-        if not cameras:
-            self._tell(self.tr("There are no bookmarks here yet; Ctrl+D makes one."))
-            return
-        self._stop_preview()
-        self.viewport.play_path(tour(cameras, start=self.viewport.view_state.displayed))
+        path = self._tour(from_here=True)
+        if path is not None:
+            self._stop_preview()
+            self.viewport.play_path(path)
 
     # Recording by hand.
 
@@ -414,7 +408,8 @@ class DirectorPanel(QDockWidget):
 
     def _sample(self) -> None:
         if self._log is not None:
-            self._log.add(time.perf_counter(), self.viewport.view_state.displayed)
+            now = time.perf_counter()
+            self._log.add(now, self.viewport.view_state.displayed, self._seed())
 
     # Files.
 

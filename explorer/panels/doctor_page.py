@@ -26,6 +26,7 @@ from model.data.report import ERROR, NOTE, DoctorReport, Finding, Octave
 from model.data.report_text import COST_HEAD, cost_row, image_summary, patch_summary, plural
 
 _EXAMPLES = 3
+_LOOKING = "Looking at every file…"
 _MARKS = {"error": "●", "warning": "▲", "note": "○"}
 _BAR_PX, _GAP_PX, _CHART_PX = 34, 8, 92
 _MIN_WIDTH_PX, _MAX_WIDTH_PX = 600, 860
@@ -140,8 +141,10 @@ class DoctorPage(QWidget):
         self.progress.setVisible(working)
         self.cancel.setVisible(working)
         self.export.setVisible(bool(report and report.excluded) and not working)
-        self.train.setEnabled(bool(report and report.usable and report.complete))
-        self.verdict.setText("Looking at every file…" if working else verdict(report))
+        usable = bool(report and report.usable)
+        self.train.setEnabled(usable)
+        looking = "Looking at every file… Training need not wait." if usable else _LOOKING
+        self.verdict.setText(looking if working else verdict(report))
 
 
 def verdict(report: DoctorReport | None) -> str:
@@ -236,7 +239,7 @@ def _table(rows: Sequence[Sequence[str]], head: bool = False) -> QWidget:
 
 
 def _label(text: str, size: float = 1.0, dim: bool = False) -> QLabel:
-    """Plain text that wraps: `size` times the usual, in the palette's quiet colour if `dim`."""
+    """Plain text that wraps: `size` times the usual, in the theme's quiet colour if `dim`."""
     label = QLabel(text)
     label.setTextFormat(Qt.TextFormat.PlainText)
     label.setWordWrap(True)
@@ -247,7 +250,7 @@ def _label(text: str, size: float = 1.0, dim: bool = False) -> QLabel:
     font.setPointSizeF(font.pointSizeF() * size)
     label.setFont(font)
     if dim:
-        label.setForegroundRole(label.palette().ColorRole.PlaceholderText)
+        label.setObjectName("quiet")
     return label
 
 

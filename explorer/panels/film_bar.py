@@ -94,13 +94,18 @@ class FilmBar(QWidget):
         if not name:
             return
         out = Path(name).with_suffix(choice.suffix)
-        self.export(path, out, choice, resume=choice.is_strip or self._goes_on(out))
+        self.export(path, out, choice, resume=self._goes_on(out, choice))
 
-    def _goes_on(self, out: Path) -> bool:
+    def _goes_on(self, out: Path, choice: FilmChoice) -> bool:
         """Whether to go on with what an earlier export left; asked where there is something."""
-        from explorer.recorder import has_part
+        from explorer import zoom_strip
+        from explorer.film_parts import has_part
 
-        if not out.suffix or not has_part(out):
+        if choice.is_strip:
+            is_there = zoom_strip.part_path(out).exists()
+        else:
+            is_there = bool(out.suffix) and has_part(out)
+        if not is_there:
             return True
         answer = QMessageBox.question(
             self,
@@ -149,8 +154,12 @@ class FilmBar(QWidget):
             text = self.tr("Saved {0}").format(order.out)
         elif why:
             text = self.tr("The film was not made: {0}").format(why)
-        elif order.is_strip or not self.process.fraction:
+        elif not self.process.fraction:
             text = self.tr("The film was called off.")
+        elif order.is_strip:
+            text = self.tr("Called off at {0}; export to the same file to go on.").format(
+                f"{self.process.fraction:.0%}"
+            )
         else:
             text = self.tr(
                 "Called off at {0}; what there is of it plays. Export to the same file to go on."

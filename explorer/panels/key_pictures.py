@@ -10,6 +10,7 @@ from PySide6.QtGui import QImage, QPixmap
 from explorer.camera import Camera, View
 from explorer.panels.timeline import THUMBNAIL_PX
 from explorer.viewport import Viewport
+from model.latent import Seed
 
 _THUMBNAIL_SCALE = 2
 
@@ -19,20 +20,20 @@ class KeyPictures:
 
     def __init__(self, viewport: Viewport) -> None:
         self._viewport = viewport
-        self._pictures: dict[Camera, QPixmap] = {}
+        self._pictures: dict[tuple[Camera, Seed | None], QPixmap] = {}
         self._root = QImage()
 
-    def of(self, camera: Camera) -> QPixmap:
-        """The picture of what `camera` sees."""
-        if camera not in self._pictures:
-            self._pictures[camera] = self._cut(camera)
-        return self._pictures[camera]
+    def of(self, camera: Camera, seed: Seed | None = None) -> QPixmap:
+        """The picture of what `camera` sees of a latent."""
+        if (camera, seed) not in self._pictures:
+            self._pictures[camera, seed] = self._cut(camera)
+        return self._pictures[camera, seed]
 
-    def keep(self, camera: Camera) -> None:
-        """The screen shows what `camera` sees: keep that."""
+    def keep(self, camera: Camera, seed: Seed | None = None) -> None:
+        """The screen shows what `camera` sees of a latent: keep that."""
         image = self._viewport.grabFramebuffer()
         image.setDevicePixelRatio(1.0)
-        self._pictures[camera] = shrunk(image)
+        self._pictures[camera, seed] = shrunk(image)
 
     def forget(self) -> None:
         """Another scene is shown from now on."""

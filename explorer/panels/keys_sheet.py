@@ -75,7 +75,8 @@ class KeysSheet(QFrame):
                 width = _WHAT_PX if name == "what" else _KEY_PX
                 label.setFixedWidth(width)
                 label.setMinimumHeight(label.heightForWidth(width))
-                grid.addWidget(label, line + 1, 3 * column + part)
+                side = Qt.AlignmentFlag.AlignVCenter
+                grid.addWidget(label, line + 1, 3 * column + part, side)
         if columns == 2:
             grid.setColumnMinimumWidth(2, 16)
         self._scroll.setWidget(page)

@@ -1,52 +1,54 @@
-"""The latents panel: the present place with many seeds at once; a click shows one of them."""
+"""The latents panel: seeds with pictures of the present place, blends, a plane, truncation."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable
 from pathlib import Path
 
-from PySide6.QtCore import QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QColor, QHideEvent, QIcon, QImage, QPixmap, QShowEvent
+from PySide6.QtCore import QSignalBlocker, Qt, Signal
+from PySide6.QtGui import QHideEvent, QShowEvent
 from PySide6.QtWidgets import (
+    QButtonGroup,
     QDockWidget,
     QHBoxLayout,
     QLabel,
-    QListWidget,
-    QListWidgetItem,
-    QSpinBox,
+    QLineEdit,
+    QSlider,
+    QStackedWidget,
     QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
-from explorer.camera import camera_level
-from explorer.latents import MAX_SEED, Stars, stars_file
-from explorer.messages import (
-    MAX_PICTURE_PX,
-    ExactView,
-    Picture,
-    PictureRequest,
-    PicturesReady,
-    SceneInfo,
-)
+from explorer.latents import Stars, stars_file
+from explorer.messages import SceneInfo
+from explorer.panels.latent_blend import LatentBlend
+from explorer.panels.latent_plane import LatentPlane
+from explorer.panels.seed_browser import SeedBrowser
+from explorer.panels.seed_pictures import SeedPictures
 from explorer.viewport import Viewport
-from model.scale import density
+from model.latent import (
+    Seed,
+    parse_seed,
+    parts_of,
+    plane_latent,
+    plane_point,
+    psi_of,
+    truncated,
+)
 
-PAGE = 12
-"""Seeds that are shown at once."""
-THUMBNAIL_PX = (84, 63)
-"""Width and height of a thumbnail, logical pixels."""
-_CELL_PX = (92, 88)
-_UPDATE_MS = 200
-_SEED = Qt.ItemDataRole.UserRole
-_EMPTY = QColor(128, 128, 128, 40)
+_PATIENCE = 5
+PSI_STEPS = 20
+"""Places of the truncation slider from the mean to the latent as it is."""
 
 
 class LatentsPanel(QDockWidget):
-    """Seeds with thumbnails of the place that one is at; stars; one click shows a seed."""
+    """Three pages: seeds, a way between two latents, a plane; below them what is shown."""
 
-    seed_asked = Signal(int)
-    """Show the latent of this seed."""
+    seed_asked = Signal(object)
+    """Show this latent (`model.latent.Seed`)."""
+    seed_dragged = Signal(object)
+    """A hand moves; show this latent as soon as the one before is shown."""
     notice = Signal(str)
     """One line for the person."""
 
@@ -58,20 +60,24 @@ class LatentsPanel(QDockWidget):
         self.viewport = viewport
         self.folder = folder
         self.stars = Stars(None)
-        self.page = 0
-        """Number of the page, 0 or more."""
         self._scene: SceneInfo | None = None
-        self._asked: PictureRequest | None = None
+        self._seed: Seed = 0
+        """What is shown, or was asked for last."""
+        self._patience = 0
+        """So many ticks more is waited until what was asked for is shown."""
         self.setWindowTitle(self.tr("Latents"))
         self.setObjectName("latents_dock")
         self.setAccessibleName(self.tr("Latents"))
+        self.pictures = SeedPictures(viewport, self)
+        self.browser = SeedBrowser(self.pictures)
+        self.between = LatentBlend(self.pictures)
+        self.plane = LatentPlane(
+            lambda seed: self.pictures.of(truncated(seed, self.psi)),
+            lambda seed: seed in self.stars,
+        )
         self._make_widgets()
         self._lay_out()
-        self._timer = QTimer(self)
-        self._timer.setInterval(_UPDATE_MS)
-        self._timer.timeout.connect(self.refresh)
-        viewport.pictures_ready.connect(self._take)
-        viewport.scene_opened.connect(self._show_scene)
+        self._connect()
         if viewport.scene is not None:
             self._show_scene(viewport.scene)
 
@@ -83,209 +89,233 @@ class LatentsPanel(QDockWidget):
             tr("This scene is one picture: it has no latents, and every seed shows the same.")
         )
         self.single.setWordWrap(True)
-        self.list = QListWidget()
-        self.list.setAccessibleName(tr("Seeds"))
-        self.list.setViewMode(QListWidget.ViewMode.IconMode)
-        self.list.setMovement(QListWidget.Movement.Static)
-        self.list.setResizeMode(QListWidget.ResizeMode.Adjust)
-        self.list.setUniformItemSizes(True)
-        self.list.setIconSize(QSize(*THUMBNAIL_PX))
-        self.list.setGridSize(QSize(*_CELL_PX))
-        self.list.itemClicked.connect(self._go)
-        self.list.itemActivated.connect(self._go)
-        self.seed = QSpinBox()
-        self.seed.setRange(0, MAX_SEED)
-        self.seed.setKeyboardTracking(False)
-        self.seed.setAccessibleName(tr("Seed"))
-        self.seed.setToolTip(tr("the seed that is shown; write another to go there"))
-        self.seed.valueChanged.connect(self._typed)
-        self.star = _button("☆", tr("star this seed, to find it again"))
+        self.tabs = QButtonGroup(self)
+        for number, (text, tip) in enumerate(
+            (
+                (tr("Seeds"), tr("browse seeds and stars")),
+                (tr("Between"), tr("blend from one latent to another")),
+                (tr("Plane"), tr("drag over a plane of seeds")),
+            )
+        ):
+            button = QToolButton()
+            button.setText(text)
+            button.setToolTip(tip)
+            button.setAccessibleName(text)
+            button.setCheckable(True)
+            self.tabs.addButton(button, number)
+        self.tabs.button(0).setChecked(True)
+        self.stack = QStackedWidget()
+        self.where = QLabel()
+        self.where.setObjectName("quiet")
+        self.where.setAccessibleName(tr("Place on the plane"))
+        self.where.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.text = QLineEdit()
+        self.text.setAccessibleName(tr("Latent"))
+        self.text.setToolTip(
+            tr("what is shown, as links and --seed have it; write another, as 12~37@0.25")
+        )
+        self.star = QToolButton()
+        self.star.setText("☆")
         self.star.setCheckable(True)
-        self.star.clicked.connect(self._toggle_star)
-        self.only_stars = _button(tr("Only ★"), tr("only seeds with a star"))
-        self.only_stars.setCheckable(True)
-        self.only_stars.toggled.connect(lambda _on: self.show_page(0))
-        self.before = _button("‹", tr("seeds before these"))
-        self.before.clicked.connect(lambda: self.show_page(self.page - 1))
-        self.after = _button("›", tr("seeds after these"))
-        self.after.clicked.connect(lambda: self.show_page(self.page + 1))
-        self.range = QLabel()
-        self.range.setObjectName("quiet")
-        self.range.setAccessibleName(tr("Seeds that are shown"))
-        self.range.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.star.setToolTip(tr("star this latent, to find it again"))
+        self.star.setAccessibleName(self.star.toolTip())
+        self.truncation = QSlider(Qt.Orientation.Horizontal)
+        self.truncation.setRange(0, PSI_STEPS)
+        self.truncation.setValue(PSI_STEPS)
+        self.truncation.setPageStep(PSI_STEPS // 4)
+        self.truncation.setAccessibleName(tr("Truncation"))
+        self.truncation.setToolTip(
+            tr("how far from the mean of all latents: 1 as it is, 0 the mean itself")
+        )
+        self.psi_shown = QLabel()
+        self.psi_shown.setMinimumWidth(self.psi_shown.fontMetrics().horizontalAdvance("0.00") + 4)
 
     def _lay_out(self) -> None:
+        on_plane = QWidget()
+        inside = QVBoxLayout(on_plane)
+        inside.setContentsMargins(0, 0, 0, 0)
+        inside.addWidget(self.plane, 1)
+        inside.addWidget(self.where)
+        for page in (self.browser, self.between, on_plane):
+            self.stack.addWidget(page)
+        tabs, shown, truncation = QHBoxLayout(), QHBoxLayout(), QHBoxLayout()
+        for button in self.tabs.buttons():
+            tabs.addWidget(button)
+        tabs.addStretch(1)
+        for row, text, widget, last in (
+            (shown, self.tr("Latent"), self.text, self.star),
+            (truncation, self.tr("Truncation"), self.truncation, self.psi_shown),
+        ):
+            caption = QLabel(text)
+            caption.setBuddy(widget)
+            row.addWidget(caption)
+            row.addWidget(widget, 1)
+            row.addWidget(last)
+        self.many = QWidget()
+        many = QVBoxLayout(self.many)
+        many.setContentsMargins(0, 0, 0, 0)
+        many.addLayout(tabs)
+        many.addWidget(self.stack, 1)
+        many.addLayout(shown)
+        many.addLayout(truncation)
         body = QWidget()
         layout = QVBoxLayout(body)
         layout.setContentsMargins(10, 8, 10, 10)
         layout.addWidget(self.single)
-        self.browser = QWidget()
-        inside = QVBoxLayout(self.browser)
-        inside.setContentsMargins(0, 0, 0, 0)
-        caption = QLabel(self.tr("Seed"))
-        caption.setBuddy(self.seed)
-        top, bottom = QHBoxLayout(), QHBoxLayout()
-        for widget in (caption, self.seed, self.star):
-            top.addWidget(widget)
-        top.addStretch(1)
-        top.addWidget(self.only_stars)
-        bottom.addWidget(self.before)
-        bottom.addWidget(self.range, 1)
-        bottom.addWidget(self.after)
-        inside.addLayout(top)
-        inside.addWidget(self.list, 1)
-        inside.addLayout(bottom)
-        layout.addWidget(self.browser, 1)
+        layout.addWidget(self.many, 1)
         layout.addStretch(0)
         self.setWidget(body)
+
+    def _connect(self) -> None:
+        self.tabs.idClicked.connect(self.show_page)
+        self.browser.chosen.connect(lambda seed: self._show(truncated(seed, self.psi)))
+        self.browser.page_changed.connect(self._want)
+        self.between.moved.connect(lambda seed: self._drag(truncated(seed, self.psi)))
+        self.between.ends_changed.connect(self._want)
+        self.between.notice.connect(self.notice)
+        self.plane.moved.connect(lambda x, y: self._drag(plane_latent(x, y, self.psi)))
+        self.plane.view_changed.connect(self._plane_moved)
+        self.pictures.changed.connect(self.plane.update)
+        self.pictures.ticked.connect(self.refresh)
+        self.text.returnPressed.connect(self._typed)
+        self.star.clicked.connect(self._toggle_star)
+        self.truncation.valueChanged.connect(self._truncated)
+        self.viewport.scene_opened.connect(self._show_scene)
 
     # What it shows.
 
     def showEvent(self, event: QShowEvent) -> None:
-        """Thumbnails are wanted from now on."""
+        """Pictures are wanted from now on."""
         super().showEvent(event)
-        self._timer.start()
         self.refresh()
+        self._want()
+        self.pictures.start()
 
     def hideEvent(self, event: QHideEvent) -> None:
         """Nobody sees them: they are not rendered."""
         super().hideEvent(event)
-        self._timer.stop()
-        if self._asked is not None:
-            self._asked = None
-            self.viewport.inference.ask_pictures(PictureRequest("latents", ""))
+        self.pictures.stop()
+
+    @property
+    def psi(self) -> float:
+        """The truncation that the slider shows."""
+        return self.truncation.value() / PSI_STEPS
+
+    def show_page(self, number: int) -> None:
+        """Show the seeds (0), the way between two (1) or the plane (2)."""
+        self.tabs.button(number).setChecked(True)
+        if number == 1 and self.stack.currentIndex() != 1:
+            self._choose_ends()
+        self.stack.setCurrentIndex(number)
+        self.refresh()
+        self._want()
+
+    def _choose_ends(self) -> None:
+        """Begin at what is shown, unless that lies on the way already."""
+        shown = truncated(self.viewport.stream.seed, 1.0)
+        first, second = self.between.ends
+        seeds = {seed for seed, _ in (*parts_of(first), *parts_of(second))}
+        if not {seed for seed, _ in parts_of(shown)} <= seeds:
+            others = [seed for seed in self.stars if seed != shown]
+            heaviest = max(parts_of(shown), key=lambda part: part[1])[0]
+            self.between.set_ends(shown, others[0] if others else heaviest + 1)
+
+    def _want(self) -> None:
+        """Ask for the pictures of what is seen."""
+        wanted: Iterable[Seed]
+        if self.stack.currentIndex() == 0:
+            wanted = self.browser.wanted()
+        elif self.stack.currentIndex() == 1:
+            wanted = self.between.wanted()
+        else:
+            wanted = (truncated(seed, self.psi) for _, _, seed in self.plane.visible())
+        self.pictures.want(tuple(wanted))
+
+    def _plane_moved(self) -> None:
+        x, y = self.plane.position
+        self.where.setText(self.tr("column {0}, row {1}").format(f"{x:.2f}", f"{y:.2f}"))
+        if self.stack.currentIndex() == 2:
+            self._want()
 
     def _show_scene(self, scene: SceneInfo) -> None:
         """Another scene, with other stars."""
         same = self._scene is not None and self._scene.path == scene.path
-        self._scene, self._asked = scene, None
+        self._scene = scene
         self.single.setVisible(not scene.has_latents)
-        self.browser.setVisible(scene.has_latents)
+        self.many.setVisible(scene.has_latents)
         if not same or scene.step is None:
+            self.pictures.forget()
             try:
                 self.stars = Stars(self.folder and stars_file(self.folder, scene))
             except (OSError, ValueError) as error:
                 self.stars = Stars(None)
                 self.notice.emit(self.tr("Stars are not kept: {0}").format(error))
-            self.only_stars.setChecked(False)
-            self.show_page(0)
-
-    def seeds(self) -> list[int]:
-        """The seeds of the page."""
-        first = self.page * PAGE
-        if self.only_stars.isChecked():
-            return list(self.stars)[first : first + PAGE]
-        return list(range(first, min(first + PAGE, MAX_SEED + 1)))
-
-    def last_page(self) -> int:
-        """Number of the last page that holds a seed."""
-        count = len(self.stars) if self.only_stars.isChecked() else MAX_SEED + 1
-        return max(0, (count - 1) // PAGE)
-
-    def show_page(self, page: int) -> None:
-        """Show the seeds of a page."""
-        self.page = min(max(page, 0), self.last_page())
-        self.list.clear()
-        empty = QPixmap(*THUMBNAIL_PX)
-        empty.fill(_EMPTY)
-        for seed in self.seeds():
-            item = QListWidgetItem(QIcon(empty), self._name(seed))
-            item.setData(_SEED, seed)
-            item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
-            self.list.addItem(item)
-        seeds = self.seeds()
-        self.range.setText(
-            self.tr("seeds {0} to {1}").format(seeds[0], seeds[-1])
-            if seeds
-            else self.tr("no seed has a star yet")
-        )
-        self.before.setEnabled(self.page > 0)
-        self.after.setEnabled(self.page < self.last_page())
-        self._asked = None
+            self.browser.stars = self.stars
+            self.between.set_stars(self.stars)
+            self.browser.only_stars.setChecked(False)
+            self.browser.show_page(0)
         self.refresh()
 
     def refresh(self) -> None:
-        """Show which seed is in the viewport, and ask for the thumbnails of another place."""
+        """Show which latent is in the viewport, unless a hand is changing it."""
         shown = self.viewport.stream.seed
-        if self.seed.value() != shown and not self.seed.hasFocus():
-            self.seed.blockSignals(True)
-            self.seed.setValue(min(shown, MAX_SEED))
-            self.seed.blockSignals(False)
         starred = shown in self.stars
         self.star.setChecked(starred)
         self.star.setText("★" if starred else "☆")
-        seeds = self.seeds()
-        row = seeds.index(shown) if shown in seeds else -1
-        if self.list.currentRow() != row and not self.list.hasFocus():
-            self.list.setCurrentRow(row)
-        self._ask()
-
-    def _name(self, seed: int) -> str:
-        return f"★ {seed}" if seed in self.stars else str(seed)
-
-    # Thumbnails.
-
-    def _ask(self) -> None:
-        """Ask for thumbnails of the place where the view rests, unless these were asked for."""
-        scene, viewport = self._scene, self.viewport
-        wanted = scene is not None and scene.has_latents and self.isVisible()
-        if scene is None or not wanted or viewport.is_moving:
+        held = self.plane.is_held or self.between.slider.isSliderDown()
+        if held or self.truncation.isSliderDown() or self.viewport.is_swapping:
             return
-        view = self._thumbnail_view(scene)
-        pictures = tuple(Picture(view, seed) for seed in self.seeds())
-        request = PictureRequest("latents", scene.identity, pictures)
-        if request != self._asked:
-            self._asked = request
-            viewport.inference.ask_pictures(request)
-
-    def _thumbnail_view(self, scene: SceneInfo) -> ExactView:
-        """What the viewport shows, as a thumbnail, at a level that the scene has."""
-        ratio = self.devicePixelRatioF()
-        small = round(THUMBNAIL_PX[0] * ratio), round(THUMBNAIL_PX[1] * ratio)
-        camera = self.viewport.view_state.target_view.camera
-        asked = camera_level(camera, small, scene.patch_size)
-        low, high = scene.level_range
-        level = min(max(asked, low), high)
-        grown = 2.0 ** (level - asked)
-        width, height = (min(max(1, math.ceil(s * grown)), MAX_PICTURE_PX) for s in small)
-        d = density(level, scene.patch_size)
-        return ExactView(
-            (camera.cx - width / 2 / d, camera.cy - height / 2 / d), level, (width, height)
-        )
-
-    def _take(self, ready: PicturesReady) -> None:
-        """Some thumbnails have come."""
-        if ready.request is not self._asked:
+        if shown != self._seed and self._patience > 0:
+            self._patience -= 1
             return
-        ratio = self.devicePixelRatioF()
-        size = QSize(*THUMBNAIL_PX) * ratio
-        for index, pixels in enumerate(ready.pixels, ready.first):
-            height, width = pixels.shape[:2]
-            image = QImage(pixels.tobytes(), width, height, QImage.Format.Format_RGBA8888)
-            pixmap = QPixmap.fromImage(
-                image.scaled(
-                    size,
-                    Qt.AspectRatioMode.KeepAspectRatioByExpanding,
-                    Qt.TransformationMode.SmoothTransformation,
-                )
-            )
-            pixmap.setDevicePixelRatio(ratio)
-            icon = QIcon(pixmap)
-            icon.addPixmap(pixmap, QIcon.Mode.Selected)  # in its own colours
-            self.list.item(index).setIcon(icon)
+        self._seed, self._patience = shown, 0
+        if not self.text.hasFocus():
+            self._write(shown)
+        psi = psi_of(shown)
+        if round(psi * PSI_STEPS) != self.truncation.value():
+            with QSignalBlocker(self.truncation):
+                self.truncation.setValue(round(psi * PSI_STEPS))
+            self._psi_changed()
+        self.psi_shown.setText(f"{psi:.2f}")
+        self.browser.show_seed(shown)
+        self.between.show_seed(shown)
+        point = plane_point(shown)
+        if point is not None and point != _rounded(self.plane.position):
+            self.plane.set_position(*point)
+
+    def _psi_changed(self) -> None:
+        """Pictures are wanted with another truncation."""
+        self.psi_shown.setText(f"{self.psi:.2f}")
+        self.browser.psi = self.between.psi = self.psi
+        self._want()
 
     # What a person does.
 
-    def _go(self, item: QListWidgetItem) -> None:
-        self.seed_asked.emit(int(item.data(_SEED)))
+    def _show(self, seed: Seed) -> None:
+        self.seed_asked.emit(seed)
         self.refresh()
 
-    def _typed(self, seed: int) -> None:
-        """Another seed was written: show it, and its page."""
+    def _drag(self, seed: Seed) -> None:
+        self._seed, self._patience = seed, _PATIENCE
+        self._write(seed)
+        self.seed_dragged.emit(seed)
+
+    def _write(self, seed: Seed) -> None:
+        if self.text.text() != str(seed):
+            self.text.setText(str(seed))
+            self.text.setCursorPosition(0)
+
+    def _truncated(self) -> None:
+        self._psi_changed()
+        self._drag(truncated(self._seed, self.psi))
+
+    def _typed(self) -> None:
+        try:
+            seed = parse_seed(self.text.text())
+        except ValueError as error:
+            self.notice.emit(str(error))
+            return
         self.seed_asked.emit(seed)
-        if seed not in self.seeds():
-            self.only_stars.setChecked(False)
-            self.show_page(seed // PAGE)
 
     def _toggle_star(self) -> None:
         seed = self.viewport.stream.seed
@@ -293,19 +323,11 @@ class LatentsPanel(QDockWidget):
             self.stars.set(seed, seed not in self.stars)
         except OSError as error:
             self.notice.emit(self.tr("The star was not kept: {0}").format(error))
-        if self.only_stars.isChecked():
-            self.show_page(self.page)
-            return
-        for row in range(self.list.count()):
-            item = self.list.item(row)
-            item.setText(self._name(int(item.data(_SEED))))
+        self.browser.show_names()
+        self.between.set_stars(self.stars)
+        self.plane.update()
         self.refresh()
 
 
-def _button(text: str, tip: str) -> QToolButton:
-    """`tip` is also what a screen reader says."""
-    button = QToolButton()
-    button.setText(text)
-    button.setToolTip(tip)
-    button.setAccessibleName(tip)
-    return button
+def _rounded(position: tuple[float, float]) -> tuple[float, float]:
+    return round(position[0], 3), round(position[1], 3)

@@ -43,6 +43,7 @@ def _latents(window: MainWindow) -> QDockWidget:
 
     panel = LatentsPanel(window.viewport, window.store.stars_folder, window)
     panel.seed_asked.connect(window.places.seed_asked)
+    panel.seed_dragged.connect(window.places.seed_dragged)
     panel.notice.connect(window.show_notice)
     return panel
 

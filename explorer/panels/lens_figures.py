@@ -1,4 +1,4 @@
-"""How the scene compares with the real picture, level by level: one sentence and a table."""
+"""How the scene compares with the real picture, level by level: a sentence, a table, curves."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from explorer.panels.lens_overlay import Area
+from explorer.panels.lens_spectrum import LensSpectrum
 from explorer.truth_messages import (
     REMEMBERED_DB,
     TEXTURED_DB,
@@ -19,6 +21,8 @@ from explorer.truth_messages import (
     decibel_text,
     verdict_runs,
 )
+
+_ROW_PX = 22
 
 
 class LensFigures(QWidget):
@@ -31,6 +35,10 @@ class LensFigures(QWidget):
         self.sentence = QLabel()
         self.sentence.setAccessibleName(self.tr("Which octaves are remembered"))
         self.sentence.setWordWrap(True)
+        self.where = QLabel()
+        self.where.setObjectName("quiet")
+        self.where.setAccessibleName(self.tr("What is compared"))
+        layout.addWidget(self.where)
         layout.addWidget(self.sentence)
         columns = (self.tr("Level"), self.tr("PSNR, dB"), self.tr("Detail, dB"), self.tr("It is"))
         self.table = QTableWidget(0, len(columns))
@@ -41,19 +49,43 @@ class LensFigures(QWidget):
         self.table.setSelectionMode(QTableWidget.SelectionMode.NoSelection)
         self.table.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.table.setShowGrid(False)
+        self.table.verticalHeader().setDefaultSectionSize(_ROW_PX)
+        for set_policy in (
+            self.table.setHorizontalScrollBarPolicy,
+            self.table.setVerticalScrollBarPolicy,
+        ):
+            set_policy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         header = self.table.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setStretchLastSection(True)
         header.setHighlightSections(False)
+        last = self.table.horizontalHeaderItem(len(columns) - 1)
+        assert last is not None
+        last.setTextAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         self.table.setToolTip(
             self.tr(
-                "Of the middle of the view, 64 to 256 pixels a side, rendered at each level.\n"
+                "Of what the real picture lies over: its middle, at most 256 pixels a side, "
+                "rendered at each level. Detail is that of 64 pixels a side at least.\n"
                 "Remembered: PSNR of {0} dB or more. Else invented, where fine detail (power "
                 "above half the Nyquist frequency) is at most {1} dB weaker than in the real "
                 "picture; else soft."
             ).format(f"{REMEMBERED_DB:.0f}", f"{-TEXTURED_DB:.0f}")
         )
-        layout.addWidget(self.table, 1)
+        layout.addWidget(self.table)
+        self.spectrum = LensSpectrum()
+        self.spectrum.setToolTip(
+            self.tr(
+                "Power above half the Nyquist frequency at each level: the detail that each octave "
+                "brings."
+            )
+        )
+        layout.addWidget(self.spectrum)
+        layout.addStretch(1)
+        self._areas = {
+            "lens": self.tr("Under the lens:"),
+            "split": self.tr("Right of the line:"),
+            "whole": self.tr("In view:"),
+        }
         self._words = {
             "remembered": self.tr("remembered"),
             "invented": self.tr("invented"),
@@ -63,21 +95,28 @@ class LensFigures(QWidget):
 
     def clear(self) -> None:
         """Show none."""
+        self.where.setText("")
         self.sentence.setText("")
         self.table.setRowCount(0)
         self.table.hide()
+        self.spectrum.show_octaves(())
 
-    def show_figures(self, octaves: tuple[OctaveFigures, ...], ends_at: float | None) -> None:
+    def show_figures(
+        self, octaves: tuple[OctaveFigures, ...], area: Area, ends_at: float | None
+    ) -> None:
         """Write them.
 
         Args:
             octaves: The coarsest first.
+            area: What they are of.
             ends_at: Level where the real picture ends, if that is below the view; octaves.
         """
         text = self._sentence(octaves)
         if ends_at is not None:
             text += " " + self.tr("The real picture ends at level {0}.").format(f"{ends_at:.1f}")
         self.sentence.setText(text)
+        self.where.setText(self._areas[area])
+        self.spectrum.show_octaves(octaves)
         self.table.setRowCount(len(octaves))
         self.table.setVisible(bool(octaves))
         for row, each in enumerate(octaves):
@@ -94,6 +133,7 @@ class LensFigures(QWidget):
                         Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
                     )
                 self.table.setItem(row, column, item)
+        fit_height(self.table)
 
     def _sentence(self, octaves: tuple[OctaveFigures, ...]) -> str:
         parts = []
@@ -104,3 +144,9 @@ class LensFigures(QWidget):
         if not parts:
             return self.tr("There is no whole octave in view that the real picture has.")
         return self.tr("Octaves {0}.").format(", ".join(parts))
+
+
+def fit_height(table: QTableWidget) -> None:
+    """Make `table` as high as its rows, so that it needs no scroll bar."""
+    rows = sum(table.rowHeight(row) for row in range(table.rowCount()))
+    table.setFixedHeight(table.horizontalHeader().sizeHint().height() + rows + 4)

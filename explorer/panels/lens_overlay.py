@@ -1,4 +1,4 @@
-"""The real picture over the viewport: in a lens, beside a line, in turns, or as a difference.
+"""The real picture over the viewport, in a lens, beside a line or everywhere; or a difference.
 
 It paints from the last frame of the truth, in its place in the field: while the view moves, the
 frame moves with it, and where it does not reach, nothing is painted.
@@ -30,13 +30,17 @@ from model.scale import density
 if TYPE_CHECKING:
     from explorer.messages import Pixels
 
-Mode = Literal["lens", "split", "blink", "difference"]
-MODES: tuple[Mode, ...] = ("lens", "split", "blink", "difference")
+Area = Literal["lens", "split", "whole"]
+"""Where the real picture is shown: in a circle at the cursor, right of a line, everywhere."""
+Content = Literal["real", "blink", "difference"]
+"""What is shown there: the real picture, the two in turns, generated minus real."""
 RADII_PX = (40, 600)
 """Smallest and largest radius of the lens, logical pixels."""
 _HANDLE_PX = 17
 _RING_PX = 4
 _STEP = 0.02
+_LABEL_PX = 80
+"""No label reaches further beyond the lens."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,9 @@ def lens_images(frame: TruthFrame) -> LensImages:
 class LensOverlay(QWidget):
     """As large as the viewport; takes no mouse events itself."""
 
+    moved = Signal()
+    """What it covers is another part of the viewport now."""
+
     def __init__(self, viewport: Viewport) -> None:
         super().__init__(viewport)
         self.viewport = viewport
@@ -64,7 +71,8 @@ class LensOverlay(QWidget):
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self.handle = SplitHandle(viewport)
         self.handle.moved.connect(self.set_split)
-        self.mode: Mode = "lens"
+        self.area: Area = "lens"
+        self.content: Content = "real"
         self.radius_px = 140
         """Logical pixels."""
         self.split = 0.5
@@ -92,27 +100,34 @@ class LensOverlay(QWidget):
         self._images = images
         self.update()
 
-    def set_mode(self, mode: Mode) -> None:
-        """Show in another way."""
-        self.mode = mode
+    def show_as(self, area: Area, content: Content, radius_px: int) -> None:
+        """Show another thing, or elsewhere; the radius is that of the lens, logical pixels."""
+        self.area, self.content = area, content
+        self.radius_px = min(max(radius_px, RADII_PX[0]), RADII_PX[1])
         self._place_handle()
         self.update()
-
-    def set_radius(self, radius_px: int) -> None:
-        """Size of the lens, logical pixels."""
-        self.radius_px = min(max(radius_px, RADII_PX[0]), RADII_PX[1])
-        self.update()
+        self.moved.emit()
 
     def set_split(self, split: float) -> None:
         """Put the line there: part of the width."""
         self.split = min(max(split, 0.0), 1.0)
         self._place_handle()
         self.update()
+        self.moved.emit()
 
     def set_turn(self, shows_truth: bool) -> None:
         """Of the two pictures that take turns, show the real one, or the generated one."""
         self.shows_truth = shows_truth
         self.update()
+
+    @property
+    def covered(self) -> QRectF:
+        """What it lies over, logical pixels; of the lens, the square around the circle."""
+        if self.area == "lens":
+            edge = _RING_PX
+            return self._lens_rect().adjusted(edge, edge, -edge, -edge)
+        left = round(self.split * self.width()) if self.area == "split" else 0
+        return QRectF(left, 0, self.width() - left, self.height())
 
     def refresh(self) -> None:
         """Paint again where the view has moved."""
@@ -134,16 +149,19 @@ class LensOverlay(QWidget):
             self.setGeometry(self.viewport.rect())
             self._place_handle()
         elif event.type() == QEvent.Type.MouseMove and isinstance(event, QMouseEvent):
-            if self.isVisible() and self.mode == "lens":
+            if self.isVisible() and self.area == "lens":
                 before = self._lens_rect()
                 self._centre = event.position()
-                self.update(before.united(self._lens_rect()).toAlignedRect())
+                side = _LABEL_PX if self.content != "real" else 0
+                both = before.united(self._lens_rect()).adjusted(-side, 0, side, side)
+                self.update(both.toAlignedRect())
+                self.moved.emit()
             else:
                 self._centre = event.position()
         return super().eventFilter(watched, event)
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        """The part of the frame that the mode shows, and its edge."""
+        """The part of the frame that is covered, and its edge."""
         if self._images is None:
             return
         painter = QPainter(self)
@@ -160,9 +178,9 @@ class LensOverlay(QWidget):
 
     def _image(self) -> QImage | None:
         """What is shown now, None where nothing is."""
-        if self._images is None or (self.mode == "blink" and not self.shows_truth):
+        if self._images is None or (self.content == "blink" and not self.shows_truth):
             return None
-        return self._images.difference if self.mode == "difference" else self._images.truth
+        return self._images.difference if self.content == "difference" else self._images.truth
 
     def _target(self, frame: TruthFrame) -> tuple[QRectF, bool]:
         """Where the frame lies, logical pixels; and whether its pixels are the screen's."""
@@ -177,24 +195,26 @@ class LensOverlay(QWidget):
         return QRectF(x / ratio, y / ratio, width / ratio, height / ratio), sharp
 
     def _clip(self, painter: QPainter) -> None:
-        if self.mode == "lens":
+        if self.area == "lens":
             path = QPainterPath()
-            edge = _RING_PX
-            path.addEllipse(self._lens_rect().adjusted(edge, edge, -edge, -edge))
+            path.addEllipse(self.covered)
             painter.setClipPath(path)
-        elif self.mode == "split":
-            x = round(self.split * self.width())
-            painter.setClipRect(x, 0, self.width() - x, self.height())
+        elif self.area == "split":
+            painter.setClipRect(self.covered)
 
     def _draw_edge(self, painter: QPainter) -> None:
         dark, bright = QPen(QColor(0, 0, 0, 170), 4), QPen(QColor(255, 255, 255), 1.6)
         painter.setBrush(Qt.BrushStyle.NoBrush)
-        if self.mode == "lens":
-            edge = _RING_PX
+        shown = self._words()
+        if self.area == "lens":
             for pen in (dark, bright):
                 painter.setPen(pen)
-                painter.drawEllipse(self._lens_rect().adjusted(edge, edge, -edge, -edge))
-        elif self.mode == "split":
+                painter.drawEllipse(self.covered)
+            if self.content != "real":
+                at = self.covered
+                y = min(at.bottom() + 8, self.height() - 40)
+                _draw_label(painter, shown, at.center().x(), y, middle=True)
+        elif self.area == "split":
             x = round(self.split * self.width())
             for pen in (dark, bright):
                 painter.setPen(pen)
@@ -203,11 +223,16 @@ class LensOverlay(QWidget):
             painter.setPen(dark)
             painter.drawEllipse(QPointF(x, self.height() / 2), 7, 7)
             _draw_label(painter, self.tr("generated"), x - 12, 14, before=True)
-            _draw_label(painter, self.tr("real"), x + 12, 14)
+            _draw_label(painter, shown, x + 12, 14)
         else:
-            turn = self.tr("real") if self.shows_truth else self.tr("generated")
-            text = turn if self.mode == "blink" else self.tr("generated minus real")
-            _draw_label(painter, text, self.width() / 2, 14, middle=True)
+            _draw_label(painter, shown, self.width() / 2, 14, middle=True)
+
+    def _words(self) -> str:
+        """What is shown, for the label."""
+        if self.content == "difference":
+            return self.tr("generated minus real")
+        is_real = self.content == "real" or self.shows_truth
+        return self.tr("real") if is_real else self.tr("generated")
 
     def _lens_rect(self) -> QRectF:
         """The square around the lens, its ring included."""
@@ -218,7 +243,7 @@ class LensOverlay(QWidget):
     def _place_handle(self) -> None:
         x = round(self.split * self.width())
         self.handle.setGeometry(x - _HANDLE_PX // 2, 0, _HANDLE_PX, self.height())
-        self.handle.setVisible(self.isVisible() and self.mode == "split")
+        self.handle.setVisible(self.isVisible() and self.area == "split")
 
 
 class SplitHandle(QWidget):

@@ -3,36 +3,19 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import Qt, QTimer
-from PySide6.QtWidgets import (
-    QButtonGroup,
-    QCheckBox,
-    QDockWidget,
-    QFileDialog,
-    QHBoxLayout,
-    QLabel,
-    QPushButton,
-    QSlider,
-    QToolButton,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtCore import QTimer
+from PySide6.QtWidgets import QDockWidget, QFileDialog, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from explorer.actions import Action
 from explorer.messages import ExactFrame, Failure, PictureRequest, PicturesReady, Progress
-from explorer.octave_views import figure_pictures
+from explorer.octave_views import Region, figure_pictures, region_in
+from explorer.panels.lens_controls import LensControls
 from explorer.panels.lens_figures import LensFigures
-from explorer.panels.lens_overlay import (
-    MODES,
-    RADII_PX,
-    LensImages,
-    LensOverlay,
-    Mode,
-    lens_images,
-)
+from explorer.panels.lens_overlay import LensImages, LensOverlay, lens_images
 from explorer.panels.panel_thread import PanelThread
 from explorer.side_thread import Handler
 from explorer.truth import Truth
@@ -49,11 +32,11 @@ from explorer.truth_paths import TruthPaths
 if TYPE_CHECKING:
     from explorer.main_window import MainWindow
     from explorer.messages import Pixels
+    from model.latent import Seed
 
 _OWNER = "lens"
 _BLINK_MS = 700
 _FIGURES_MS = 300
-_GAINS = (1, 2, 4, 8, 16, 32)
 _RADIUS_STEP_PX = 20
 
 
@@ -83,6 +66,7 @@ class LensPanel(QDockWidget):
         self._asked: tuple[object, ...] | None = None
         self._pictures: PictureRequest | None = None
         self._figures_of: object = None
+        self._region: Region | None = None
         self._drawn: dict[int, Pixels] = {}
         self.overlay = LensOverlay(self.viewport)
         self._make_widgets()
@@ -101,25 +85,12 @@ class LensPanel(QDockWidget):
         self.choose_button.setAccessibleName(self.tr("Choose the real picture"))
         self.file_label = self._label(self.tr("Real picture"))
         self.warning = self._label(self.tr("Warning"))
+        self.controls = LensControls()
+        self.figures_view = LensFigures()
         layout.addWidget(self.choose_button)
         layout.addWidget(self.file_label)
         layout.addWidget(self.warning)
-        layout.addLayout(self._mode_row())
-        self.size_slider, self.size_label = QSlider(), QLabel()
-        self.gain_slider, self.gain_label = QSlider(), QLabel()
-        size = self.tr("Size"), self.size_slider, self.size_label, *RADII_PX
-        gain = self.tr("Gain"), self.gain_slider, self.gain_label, 0, len(_GAINS) - 1
-        self._options: dict[Mode, QWidget] = {
-            "lens": self._slider_row(*size),
-            "split": self._text_row(self.tr("Drag the line over the picture.")),
-            "blink": self._blink_row(),
-            "difference": self._slider_row(*gain),
-        }
-        for row in self._options.values():
-            layout.addWidget(row)
-        self.size_slider.setValue(self.overlay.radius_px)
-        self.gain_slider.setValue(2)
-        self.figures_view = LensFigures()
+        layout.addWidget(self.controls)
         layout.addWidget(self.figures_view, 1)
         body.setMinimumWidth(300)
         self.setWidget(body)
@@ -131,68 +102,6 @@ class LensPanel(QDockWidget):
         label.setWordWrap(True)
         return label
 
-    def _mode_row(self) -> QHBoxLayout:
-        names = {
-            "lens": (self.tr("Lens"), self.tr("The real picture in a circle at the cursor")),
-            "split": (self.tr("Split"), self.tr("Generated left of a line, real right of it")),
-            "blink": (self.tr("Blink"), self.tr("Generated and real in turns")),
-            "difference": (
-                self.tr("Difference"),
-                self.tr("Generated minus real; grey where both are equal"),
-            ),
-        }
-        row = QHBoxLayout()
-        row.setSpacing(4)
-        self._group = QButtonGroup(self)
-        self.mode_buttons: dict[str, QToolButton] = {}
-        for number, mode in enumerate(MODES):
-            button = QToolButton()
-            button.setText(names[mode][0])
-            button.setAccessibleName(names[mode][0])
-            button.setToolTip(names[mode][1])
-            button.setCheckable(True)
-            self._group.addButton(button, number)
-            self.mode_buttons[mode] = button
-            row.addWidget(button)
-        row.addStretch(1)
-        self.mode_buttons["lens"].setChecked(True)
-        return row
-
-    def _slider_row(
-        self, name: str, slider: QSlider, value: QLabel, low: int, high: int
-    ) -> QWidget:
-        row = QWidget()
-        layout = QHBoxLayout(row)
-        layout.setContentsMargins(0, 0, 0, 0)
-        slider.setOrientation(Qt.Orientation.Horizontal)
-        slider.setRange(low, high)
-        slider.setAccessibleName(name)
-        value.setAccessibleName(name)
-        value.setMinimumWidth(value.fontMetrics().horizontalAdvance("0000 px"))
-        layout.addWidget(QLabel(name))
-        layout.addWidget(slider, 1)
-        layout.addWidget(value)
-        return row
-
-    def _text_row(self, text: str) -> QWidget:
-        label = self._label(text)
-        label.setText(text)
-        return label
-
-    def _blink_row(self) -> QWidget:
-        row = QWidget()
-        layout = QHBoxLayout(row)
-        layout.setContentsMargins(0, 0, 0, 0)
-        self.alternate_box = QCheckBox(self.tr("By itself"))
-        self.alternate_box.setAccessibleName(self.tr("Blink by itself"))
-        self.turn_button = QToolButton()
-        self.turn_button.setText(self.tr("The other one"))
-        self.turn_button.setAccessibleName(self.tr("Show the other picture"))
-        layout.addWidget(self.alternate_box)
-        layout.addWidget(self.turn_button)
-        layout.addStretch(1)
-        return row
-
     def _make_timers(self) -> None:
         self.blink_timer = QTimer(self)
         self.blink_timer.setInterval(_BLINK_MS)
@@ -203,22 +112,18 @@ class LensPanel(QDockWidget):
         self._figures_timer.timeout.connect(self._ask_figures)
 
     def _connect(self) -> None:
-        viewport = self.viewport
+        viewport, controls = self.viewport, self.controls
         self.choose_button.clicked.connect(lambda _checked=False: self.ask_file())
-        self._group.idClicked.connect(lambda number: self.set_mode(MODES[number]))
-        self.size_slider.valueChanged.connect(self._set_radius)
-        self.gain_slider.valueChanged.connect(lambda _value: self._set_gain())
-        self.alternate_box.toggled.connect(lambda _on: self._run_blink())
-        self.turn_button.clicked.connect(lambda _checked=False: self._turn())
+        controls.changed.connect(self._show_as)
+        controls.turn_asked.connect(self._turn)
+        self.overlay.moved.connect(self._on_moved)
         self.thread_.came.connect(self._on_result)
         viewport.frame_painted.connect(self._look)
         viewport.exact_shown.connect(lambda _seconds: self._look())
         viewport.scene_opened.connect(lambda _info: self._on_scene())
         viewport.pictures_ready.connect(self._on_pictures)
-        self._set_radius(self.overlay.radius_px)
-        self._set_gain()
-        self.alternate_box.setChecked(not viewport.view_state.config.reduced_motion)
-        self.set_mode("lens")
+        controls.alternate_box.setChecked(not viewport.view_state.config.reduced_motion)
+        self._show_as()
 
     def _add_actions(self) -> None:
         """Keys for the size of the lens, in the registry as all others."""
@@ -227,27 +132,16 @@ class LensPanel(QDockWidget):
             ("lens_larger", "&Larger lens", "]", _RADIUS_STEP_PX),
         ):
             action = Action(name, text, shortcuts=(key,))
-            self.window_.actions_by_id.add(action, lambda s=step: self._resize_lens(s))
+            self.window_.actions_by_id.add(action, partial(self._resize_lens, step))
 
     # What is shown.
 
-    @property
-    def mode(self) -> Mode:
-        """How the real picture is shown."""
-        return self.overlay.mode
-
-    @property
-    def gain(self) -> float:
-        """Factor of the signed difference."""
-        return float(_GAINS[self.gain_slider.value()])
-
-    def set_mode(self, mode: Mode) -> None:
-        """Show the real picture in another way."""
-        self.mode_buttons[mode].setChecked(True)
-        for name, row in self._options.items():
-            row.setVisible(name == mode)
-        self.overlay.set_turn(True)
-        self.overlay.set_mode(mode)
+    def _show_as(self) -> None:
+        """Show what the controls say."""
+        controls, overlay = self.controls, self.overlay
+        if controls.content != overlay.content:
+            overlay.set_turn(True)
+        overlay.show_as(controls.area, controls.content, controls.radius_px)
         self._run_blink()
         self._look()
 
@@ -262,21 +156,12 @@ class LensPanel(QDockWidget):
             self._figures_timer.stop()
             self._withdraw()
 
-    def _set_radius(self, radius_px: int) -> None:
-        self.overlay.set_radius(radius_px)
-        self.size_label.setText(self.tr("{0} px").format(radius_px))
-
     def _resize_lens(self, step_px: int) -> None:
         if not self.isHidden():
-            self.size_slider.setValue(self.size_slider.value() + step_px)
-
-    def _set_gain(self) -> None:
-        self.gain_label.setText(f"× {self.gain:g}")
-        self._look()
+            self.controls.resize_lens(step_px)
 
     def _run_blink(self) -> None:
-        on = self.mode == "blink" and self.alternate_box.isChecked() and not self.isHidden()
-        if on:
+        if self.controls.blinks and not self.isHidden():
             self.blink_timer.start()
         else:
             self.blink_timer.stop()
@@ -372,15 +257,23 @@ class LensPanel(QDockWidget):
         view = viewport.current_exact()
         if view is None:
             return
-        held = self._held()
-        wants = self.mode == "difference" and held is not None
-        asked = (view, held.number if wants and held is not None else None, self.gain)
+        held, gain = self._held(), self.controls.gain
+        pixels, number = None, None
+        if held is not None and self.controls.content == "difference":
+            pixels, number = held.pixels, held.number
+        asked = (view, number, gain)
         if asked != self._asked:
             self._asked = asked
-            pixels = held.pixels if wants and held is not None else None
-            self.thread_.ask(TruthRequest(scene.identity, view, pixels, self.gain))
+            self.thread_.ask(TruthRequest(scene.identity, view, pixels, gain))
         stale = held is not None and self._figures_of != self._figure_key()
         if stale and not self._figures_timer.isActive():
+            self._figures_timer.start()
+
+    def _on_moved(self) -> None:
+        """The real picture covers another part: its figures wait until that rests."""
+        if self.opened is None or self.isHidden() or self.viewport.is_moving:
+            return
+        if self._held() is not None:
             self._figures_timer.start()
 
     def _held(self) -> ExactFrame | None:
@@ -390,38 +283,60 @@ class LensPanel(QDockWidget):
         return held if here and held is not None and held.seed == self._seed else None
 
     @property
-    def _seed(self) -> int:
+    def _seed(self) -> Seed:
         return self.viewport.stream.seed
 
     def _figure_key(self) -> object:
-        return self.viewport.current_exact(), self._seed
+        scene = self.viewport.scene
+        identity = "" if scene is None else scene.identity
+        return identity, self.viewport.current_exact(), self._seed, self.overlay.covered
 
     def _ask_figures(self) -> None:
-        """Ask for the scene's part of the figures of the view at rest."""
+        """Ask for the scene's part of the figures of what is covered, in the view at rest."""
         scene, view = self.viewport.scene, self.viewport.current_exact()
         if self.isHidden() or self.opened is None or scene is None or view is None:
             return
+        if self._figures_of == self._figure_key():
+            return
         self._figures_of = self._figure_key()
-        pictures = figure_pictures(view, scene, self._seed, self.opened.top_level)
+        self._region = region_in(scene.field_size, self._covered(), self.overlay.area == "lens")
+        if self._region is None:
+            self._withdraw_pictures()
+            self.figures_view.clear()
+            return
+        top = min(view.level, self.opened.top_level)
+        pictures = figure_pictures(self._region, scene, self._seed, top)
         self._drawn.clear()
         self._pictures = PictureRequest(_OWNER, scene.identity, pictures)
         self.viewport.inference.ask_pictures(self._pictures)
 
+    def _covered(self) -> tuple[float, float, float, float]:
+        """What the real picture lies over: left, top, right, bottom, field units."""
+        view, ratio = self.viewport.view_state.view, self.viewport.devicePixelRatioF()
+        rect = self.overlay.covered
+        left, top = view.to_field(rect.left() * ratio, rect.top() * ratio)
+        right, bottom = view.to_field(rect.right() * ratio, rect.bottom() * ratio)
+        return left, top, right, bottom
+
     def _withdraw(self) -> None:
-        """Wait for no pictures any more."""
+        """Wait for no figures any more, and have none."""
+        self._withdraw_pictures()
+        self._figures_of = None
+
+    def _withdraw_pictures(self) -> None:
         if self._pictures is not None:
             self.viewport.inference.ask_pictures(PictureRequest(_OWNER, self._pictures.scene))
-            self._pictures = self._figures_of = None
+            self._pictures = None
 
     def _on_pictures(self, ready: PicturesReady) -> None:
-        if ready.request is not self._pictures:
+        if ready.request is not self._pictures or self._region is None:
             return
         self._drawn.update(enumerate(ready.pixels, ready.first))
         wanted = ready.request.pictures
         if len(self._drawn) == len(wanted):
             drawn = tuple(self._drawn[i] for i in range(len(wanted)))
             views = tuple(picture.view for picture in wanted)
-            self.thread_.ask(FigureRequest(ready.request.scene, views, drawn))
+            self.thread_.ask(FigureRequest(ready.request.scene, views, drawn, self._region))
 
     def _on_result(self, result: Any) -> None:
         scene = self.viewport.scene
@@ -440,8 +355,10 @@ class LensPanel(QDockWidget):
             return
         elif isinstance(result, LensImages) and result.frame.scene == self.opened.scene:
             self.overlay.set_images(result)
-        elif isinstance(result, Figures) and result.request.scene == self.opened.scene:
-            self._show_figures(result)
+        elif isinstance(result, Figures):
+            request = result.request
+            if request.region is self._region and request.scene == self.opened.scene:
+                self._show_figures(result)
 
     def _on_opened(self, opened: TruthOpened) -> None:
         self.opened, self._opening = opened, None
@@ -462,7 +379,7 @@ class LensPanel(QDockWidget):
         view = self.viewport.current_exact()
         top = 0.0 if self.opened is None else self.opened.top_level
         ends = view is not None and view.level > top + 0.01
-        self.figures_view.show_figures(figures.octaves, top if ends else None)
+        self.figures_view.show_figures(figures.octaves, self.overlay.area, top if ends else None)
 
 
 def _images(frame: TruthFrame | None) -> LensImages | None:

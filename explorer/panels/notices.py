@@ -12,6 +12,7 @@ from explorer.panels.overlays import Overlay
 _NOTICE_MS = 4000
 _BELOW_PX = 24
 _SIDE_PX = 24
+_ICON_PX = 64
 
 
 class Notice(QLabel):
@@ -80,7 +81,9 @@ class FailureBox:
             dialog = QMessageBox(self._parent)
             dialog.setIcon(QMessageBox.Icon.Warning)
             dialog.setWindowModality(Qt.WindowModality.WindowModal)
-            dialog.addButton(QMessageBox.StandardButton.Ok).setIcon(QIcon())
+            ok = dialog.addButton(QMessageBox.StandardButton.Ok)
+            ok.setIcon(QIcon())
+            dialog.setEscapeButton(ok)  # else neither Esc nor the window's frame would close it
             copy = dialog.addButton(_tr("Copy details"), QMessageBox.ButtonRole.ActionRole)
             # Qt closes the box at any button: the details are copied, the failure stays shown.
             copy.clicked.disconnect()
@@ -103,6 +106,19 @@ class FailureBox:
         if self.dialog is not None:
             self.dialog.deleteLater()
             self.dialog = None
+
+
+def show_text(parent: QWidget, title: str, text: str) -> QMessageBox:
+    """A text (rich) with the app's icon, until it is put away; does not block."""
+    box = QMessageBox(parent)
+    box.setWindowTitle(title)
+    box.setText(text)
+    box.setIconPixmap(QGuiApplication.windowIcon().pixmap(_ICON_PX, _ICON_PX))
+    box.setWindowModality(Qt.WindowModality.WindowModal)
+    box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    box.addButton(QMessageBox.StandardButton.Ok).setIcon(QIcon())
+    box.show()
+    return box
 
 
 def _tr(text: str) -> str:

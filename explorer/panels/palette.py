@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from PySide6.QtCore import QEvent, QObject, QSize, Qt
-from PySide6.QtGui import QKeyEvent
+from PySide6.QtGui import QKeyEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
@@ -37,6 +37,22 @@ class Command:
     run: Callable[[], object]
     shortcut: str = ""
     help: str = ""
+
+
+class _Elided(QLabel):
+    """A line that ends with an ellipsis where there is too little room for it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.setMinimumWidth(1)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """As much of the text as fits."""
+        box = self.contentsRect()
+        text = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, box.width())
+        painter = QPainter(self)
+        painter.setPen(self.palette().color(self.foregroundRole()))
+        painter.drawText(box, Qt.AlignmentFlag.AlignVCenter, text)
 
 
 def fuzzy_score(query: str, text: str) -> float | None:
@@ -177,9 +193,8 @@ class Palette(QFrame):
         layout.setContentsMargins(8, 3, 8, 3)
         layout.addWidget(QLabel(command.text))
         if command.help:
-            about = QLabel(command.help)
+            about = _Elided(command.help)
             about.setObjectName("what")
-            about.setMinimumWidth(1)
             layout.addWidget(about, 1)
         else:
             layout.addStretch(1)
@@ -202,5 +217,11 @@ class Palette(QFrame):
         if parent is None:
             return
         width = min(_WIDTH_PX, parent.width() - 16)
-        height = min(2 * 12 + _ROW_PX * (_ROWS + 1) + 16, parent.height() - 16)
-        self.setGeometry((parent.width() - width) // 2, 8, width, max(height, 80))
+        layout = self.layout()
+        assert layout is not None
+        around = layout.contentsMargins()
+        above = around.top() + self.line.sizeHint().height() + layout.spacing()
+        beside = above + around.bottom() + 2 * self.list.frameWidth() + 2
+        rows = max(1, min(_ROWS, (parent.height() - 16 - beside) // _ROW_PX))
+        height = beside + rows * _ROW_PX
+        self.setGeometry((parent.width() - width) // 2, 8, width, height)

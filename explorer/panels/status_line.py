@@ -13,10 +13,13 @@ from explorer.meter import percentile
 from explorer.readout import color_at
 from explorer.view_state import fit_camera
 from explorer.viewport import Viewport
+from model.latent import in_short
 
 _UPDATE_MS = 125
 _WINDOW_S = 1.0
 _EDGE_PX = 6
+_LONG_S = 9.9995
+"""From here on seconds are told, not milliseconds: there is room for four digits."""
 
 
 class StatusLine(QStatusBar):
@@ -50,6 +53,7 @@ class StatusLine(QStatusBar):
             self.cursor, self.fresh, self.latency, self.device, self.seed, self.step,
         )  # fmt: skip
         self._shown: dict[QLabel, str] = {}
+        self._why_no_kernels = ""
         # A narrow window cuts the line off, instead of refusing to be narrow.
         self.setMinimumWidth(1)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
@@ -110,11 +114,18 @@ class StatusLine(QStatusBar):
         self._set(self.displayed, self.tr("at rest") if at_rest and fps < 5 else f"{fps:3.0f} fps")
         self._set(self.fresh, f"{meter.fresh_fps(_WINDOW_S, now):3.0f} fresh/s")
         recent = list(meter.latencies_s)[-100:] if meter.latencies_s else []
-        self._set(self.latency, f"{percentile(recent, 95) * 1e3:4.0f} ms" if recent else "- ms")
+        late_s = percentile(recent, 95) if recent else 0.0
+        late = f"{late_s * 1e3:4.0f} ms" if late_s < _LONG_S else f"{late_s:4.0f} s"
+        self._set(self.latency, late if recent else "- ms")
         self._set(self.device, viewport.scene.device if viewport.scene else "-")
+        why = viewport.scene.no_kernels if viewport.scene else ""
+        if why != self._why_no_kernels:
+            self._why_no_kernels = why
+            name = self.tr("Where the generator runs")
+            self.device.setToolTip(f"{name}; {why}" if why else name)
         has_latents = viewport.scene is not None and viewport.scene.has_latents
         seed = viewport.stream.seed
-        self._set(self.seed, self.tr("seed {0}").format(seed) if has_latents else "")
+        self._set(self.seed, self.tr("seed {0}").format(in_short(seed)) if has_latents else "")
         step = viewport.scene.step if viewport.scene else None
         self._set(self.step, "" if step is None else self.tr("step {0}").format(f"{step:,}"))
         self.ticked.emit()

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QWidget
 
 from explorer.camera import Camera
 from explorer.director import Director
+from model.latent import Seed
 
 THUMBNAIL_PX = (84, 56)
 """Width and height of a keyframe's picture, logical pixels."""
@@ -41,7 +42,7 @@ class Timeline(QWidget):
     def __init__(
         self,
         director: Director,
-        thumbnail: Callable[[Camera], QPixmap],
+        thumbnail: Callable[[Camera, Seed | None], QPixmap],
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -190,7 +191,8 @@ class Timeline(QWidget):
 
     def _paint_key(self, painter: QPainter, index: int, accent: QColor, quiet: QColor) -> None:
         rect = self.key_rect(index)
-        pixmap = self._thumbnail(self._director.keys[index].camera)
+        key = self._director.keys[index]
+        pixmap = self._thumbnail(key.camera, key.seed)
         if pixmap.isNull():
             painter.fillRect(rect, self.palette().alternateBase())
         else:

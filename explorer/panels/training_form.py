@@ -178,17 +178,24 @@ class TrainingForm(QWidget):
 
     def show_report(self, report: DoctorReport, data: str) -> None:
         """Ask for the training on `data` (a path), of which this is the report."""
-        self._report, self._path = report, data
+        self._path = data
         path = Path(data)
         self.data.setText(self.tr("Train on {0}").format(path.name))
         self.data.setToolTip(str(path))
-        self.summary.setText(verdict(report))
         self.folder.setText(str(default_folder(path.stem)))
         self._form.setRowVisible(self.placement, report.patches is not None)
-        self._minutes = PRESETS | {cost.preset: cost.budget_minutes for cost in report.costs}
+        self.update_report(report)
         self.preset.clear()
         self.preset.addItems(list(PRESETS))
         self._preset_chosen(self.preset.currentText())
+
+    def update_report(self, report: DoctorReport) -> None:
+        """The doctor has seen more of the same data; what the person filled in stays."""
+        self._report = report
+        self.summary.setText(
+            verdict(report) if report.complete else self.tr("The doctor is still looking.")
+        )
+        self._minutes = PRESETS | {cost.preset: cost.budget_minutes for cost in report.costs}
 
     def recipe(self) -> Recipe:
         """What the fields say."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QDockWidget,
+    QDoubleSpinBox,
     QFileDialog,
     QFrame,
     QHBoxLayout,
@@ -19,8 +20,9 @@ from PySide6.QtWidgets import (
 )
 
 from explorer.panels.doctor_page import DoctorPage
+from explorer.panels.sample_strip import SampleStrip
 from explorer.panels.training_form import TrainingForm, share_slider
-from explorer.panels.training_plots import SampleStrip, TrainingPlots
+from explorer.panels.training_plots import TrainingPlots
 from explorer.progress import minutes
 from explorer.training_messages import (
     PAUSED,
@@ -32,9 +34,11 @@ from explorer.training_messages import (
     TrainingEnded,
     TrainingTick,
 )
-from model.training_setup import Recipe
+from model.training_setup import KnownRun, Recipe
 
 _LEAST_PX = 380
+_MORE_MINUTES = 30.0
+"""Proposed to go on with a run whose budget is used up."""
 
 
 class TrainingPanel(QDockWidget):
@@ -69,12 +73,15 @@ class TrainingPanel(QDockWidget):
 class StartPage(QWidget):
     """Nothing is being trained: what one can do about that."""
 
+    data_found = Signal(str)
+    """What the run that is offered was trained on lies at this path now."""
+
     look_asked = Signal(str)
     """Let the doctor look at this path."""
     image_asked = Signal()
     """Train on the image that is open."""
     continue_asked = Signal()
-    """Go on with the run that a crash ended."""
+    """Go on with the run that is offered."""
     forget_asked = Signal()
     """Never mind it."""
 
@@ -88,10 +95,26 @@ class StartPage(QWidget):
         self.go_on.clicked.connect(self.continue_asked)
         self.forget = _button(tr("Not any more"))
         self.forget.clicked.connect(self.forget_asked)
+        self.more = QDoubleSpinBox()
+        self.more.setRange(0.1, 100_000.0)
+        self.more.setDecimals(1)
+        self.more.setSuffix(tr(" min"))
+        self.more.setAccessibleName(tr("Minutes that it goes on"))
+        self._more_row = QWidget()
+        self._more_row.setLayout(_line(QLabel(tr("Go on for")), self.more, None))
+        self.find_folder = _button(tr("Its folder…"))
+        self.find_folder.clicked.connect(lambda: self._find(_a_folder(self)))
+        self.find_file = _button(tr("Its zip or image…"))
+        self.find_file.clicked.connect(lambda: self._find(_a_file(self)))
+        self._find_row = QWidget()
+        self._find_row.setLayout(_line(self.find_folder, self.find_file, None))
+        self._known: KnownRun | None = None
+        self._planned = 0.0
         self._rescue = QWidget()
         rescue = QVBoxLayout(self._rescue)
         rescue.setContentsMargins(0, 0, 0, 18)
-        rescue.addWidget(self.unfinished)
+        for widget in (self.unfinished, self._find_row, self._more_row):
+            rescue.addWidget(widget)
         rescue.addLayout(_line(self.go_on, self.forget, None))
         self._rescue.hide()
         text = QLabel(
@@ -118,7 +141,11 @@ class StartPage(QWidget):
 
     def offer(self, recipe: Recipe | None) -> None:
         """Offer to go on with a run that a crash ended; None: there is none."""
+        self._known = None
         self._rescue.setVisible(recipe is not None)
+        self._find_row.hide()
+        self._more_row.hide()
+        self.go_on.setEnabled(True)
         if recipe is not None:
             self.unfinished.setText(
                 self.tr("Training on {0} was cut off. What it had learned is in {1}.").format(
@@ -126,15 +153,50 @@ class StartPage(QWidget):
                 )
             )
 
+    def offer_known(self, known: KnownRun) -> None:
+        """Offer to go on with a run that lies on the disk."""
+        self._known = known
+        self._rescue.show()
+        self._more_row.show()
+        left = known.minutes * (1 / max(known.fraction, 1e-6) - 1) if known.minutes else 0.0
+        self.more.setValue(left if known.fraction < 1 and left > 0 else _MORE_MINUTES)
+        self._planned = self.more.value()
+        self._show_known(known.recipe.data)
+
+    def minutes_in_all(self) -> float | None:
+        """The budget that the person asks for, training so far included; None: the run's own."""
+        known = self._known
+        if known is None or (known.fraction < 1 and self.more.value() == self._planned):
+            return None
+        return known.minutes + self.more.value()
+
+    def _show_known(self, data: str) -> None:
+        assert self._known is not None, "a run is offered"
+        folder, found = Path(self._known.recipe.folder), bool(data) and Path(data).exists()
+        trained = minutes(60 * self._known.minutes)
+        if found:
+            text = self.tr("{0} was trained on {1} for {2}.")
+        elif data:
+            text = self.tr("{0} was trained for {2}. Its data are not at {1} any more: where?")
+        else:
+            text = self.tr("{0} was trained for {2}. It does not say on what data: on which?")
+        name = Path(data).name if found else data
+        self.unfinished.setText(text.format(folder.name, name, trained))
+        self._find_row.setVisible(not found)
+        self.go_on.setEnabled(found)
+
+    def _find(self, path: str) -> None:
+        if path:
+            self.data_found.emit(path)
+            self._show_known(path)
+
     def _choose_folder(self) -> None:
-        name = QFileDialog.getExistingDirectory(self, self.tr("A folder of pictures"))
+        name = _a_folder(self)
         if name:
             self.look_asked.emit(name)
 
     def _choose_file(self) -> None:
-        name, _ = QFileDialog.getOpenFileName(
-            self, self.tr("A zip of pictures, or one large image")
-        )
+        name = _a_file(self)
         if name:
             self.look_asked.emit(name)
 
@@ -211,6 +273,7 @@ class RunPage(QWidget):
         self.share.setValue(round(10 * share))
         self.progress.setValue(0)
         self.plots.clear_all()
+        self.plots.build()
         self.samples.clear()
         self.samples_text.setText(self.tr("Samples: none yet"))
         self.tell("")
@@ -250,6 +313,7 @@ class RunPage(QWidget):
     def show_samples(self, samples: SamplesSaved) -> None:
         """Another strip lies on the disk."""
         self.samples.show_file(samples.file)
+        self.plots.add_samples(samples)
         self.samples_text.setText(
             self.tr("Samples at step {0}: generated above, real below, by octave").format(
                 f"{samples.step:,}"
@@ -296,6 +360,15 @@ class RunPage(QWidget):
     def _share_moved(self, tenths: int) -> None:
         self.share_text.setText(f"{10 * tenths} %")
         self.share_chosen.emit(tenths / 10)
+
+
+def _a_folder(parent: QWidget) -> str:
+    return QFileDialog.getExistingDirectory(parent, parent.tr("A folder of pictures"))
+
+
+def _a_file(parent: QWidget) -> str:
+    title = parent.tr("A zip of pictures, or one large image")
+    return QFileDialog.getOpenFileName(parent, title)[0]
 
 
 def _button(text: str) -> QPushButton:

@@ -209,7 +209,9 @@ def _with_costs(
     from model.data.doctor_cost import measure_machine, predict_costs
 
     if machine is None:
-        machine = measure_machine(config.device, trial=not config.quick)
+        machine = measure_machine(
+            config.device, trial=not config.quick, check=lambda: progress(_COMPARED)
+        )
     progress(_MEASURED)
     field_size, levels = (1.0, 1.0), (0.0, 1.0)
     if isinstance(data, LargeImage):
@@ -222,7 +224,9 @@ def _with_costs(
         if known:
             levels = (float(np.floor(min(known))), max(known))
     num_patches = report.patches.num_usable if report.patches is not None else 0
-    costs = predict_costs(machine, field_size, levels, num_patches)
+    costs = predict_costs(
+        machine, field_size, levels, num_patches, check=lambda: progress(_MEASURED)
+    )
     free = machine.available_bytes
     large = [cost for cost in costs if free is not None and cost.memory_bytes > free]
     found = Findings(())

@@ -41,6 +41,9 @@ _BASE_BYTES = 400 << 20
 """The program with torch, before a network is made."""
 _D_PASSES = 13.0
 """Discriminator forwards that one judged window costs, penalties and gradients included."""
+_GRID_BYTES = 0.26
+"""Of a feature in a checkpoint, as `model.grid_codec` compresses the painting's; it depends on the
+picture."""
 _PREVIEW_BYTES = 80_000
 _TRIAL_GROUP = 4
 
@@ -58,15 +61,23 @@ class Machine:
     """Preset, and operations a second of a convolution of its width."""
 
 
-def measure_machine(device: str = "auto", trial: bool = True) -> Machine:
-    """Time a few training steps and convolutions, some seconds in all."""
+def measure_machine(
+    device: str = "auto", trial: bool = True, check: Callable[[], object] = lambda: None
+) -> Machine:
+    """Time a few training steps and convolutions, some seconds in all.
+
+    `check` is called between them; whatever it raises cancels.
+    """
     from model.opening import resolve_device
 
     where = resolve_device(device)
     if not trial:
         return Machine(where.type, _available_bytes(where), None)
-    rates = tuple((name, _conv_rate(preset, where)) for name, preset in PRESETS.items())
-    return Machine(where.type, _available_bytes(where), _trial(where), rates)
+    rates = []
+    for name, preset in PRESETS.items():
+        check()
+        rates.append((name, _conv_rate(preset, where)))
+    return Machine(where.type, _available_bytes(where), _trial(where, check), tuple(rates))
 
 
 def predict_costs(
@@ -74,17 +85,21 @@ def predict_costs(
     field_size: tuple[float, float],
     level_range: tuple[float, float],
     num_patches: int = 0,
+    check: Callable[[], object] = lambda: None,
 ) -> tuple[PresetCost, ...]:
     """The costs of every preset for a scene of this field and these levels.
 
-    `num_patches` are held in memory while training; a large image is not.
+    `num_patches` are held in memory while training; a large image is not. `check` is called before
+    each preset; whatever it raises cancels.
     """
     low, high = level_range
     high = max(high, low + 1)
-    return tuple(
-        _predict(name, preset.for_field(field_size, (low, high)), machine, num_patches)
-        for name, preset in PRESETS.items()
-    )
+    costs = []
+    for name, preset in PRESETS.items():
+        check()
+        fitted = preset.for_field(field_size, (low, high))
+        costs.append(_predict(name, fitted, machine, num_patches))
+    return tuple(costs)
 
 
 def _predict(name: str, preset: Preset, machine: Machine, num_patches: int) -> PresetCost:
@@ -102,7 +117,7 @@ def _predict(name: str, preset: Preset, machine: Machine, num_patches: int) -> P
         patch_size=preset.generator.patch_size,
         device=machine.device,
         memory_bytes=int(_BASE_BYTES + held + active + data),
-        checkpoint_bytes=grids + 2 * network + _PREVIEW_BYTES,
+        checkpoint_bytes=int(_GRID_BYTES * grids) + 2 * network + _PREVIEW_BYTES,
         state_bytes=4 * (3 * grids + 4 * network + 3 * critic),
         windows_per_second=None if seconds is None else 1 / seconds,
         hours=None if seconds is None else REFERENCE_KIMG * 1000 * seconds / 3600,
@@ -225,7 +240,7 @@ class _PlainData:
         return None
 
 
-def _trial(device: torch.device) -> float:
+def _trial(device: torch.device, check: Callable[[], object]) -> float:
     """Seconds of one window with the laptop preset, mean over a whole run."""
     preset = PRESETS[TRIAL_PRESET]
     memory = preset.generator.memory
@@ -237,17 +252,21 @@ def _trial(device: torch.device) -> float:
     loss = replace(preset.loss, adversarial_from=-2.0, adversarial_full=-1.0)
     generator = replace(preset.generator, memory=memory)
     trainer = Trainer(generator, preset.discriminator, loss, train, _PlainData(), device)
-    plain = _timed(trainer, 2)
+    plain = _timed(trainer, 2, check)
     trainer.train = replace(train, adversarial_start=0.0)
-    judged = _timed(trainer, loss.penalty_interval)
+    judged = _timed(trainer, loss.penalty_interval, check)
     share = _judged_share(preset)
     return (plain * (1 - share) + judged * share) / _TRIAL_GROUP
 
 
-def _timed(trainer: Trainer, steps: int) -> float:
+def _timed(trainer: Trainer, steps: int, check: Callable[[], object]) -> float:
     """Mean seconds of a step, after one that is not counted."""
     trainer.step()
-    return sum(trainer.step().seconds for _ in range(steps)) / steps
+    seconds = 0.0
+    for _ in range(steps):
+        check()
+        seconds += trainer.step().seconds
+    return seconds / steps
 
 
 def _conv_rate(preset: Preset, device: torch.device) -> float:

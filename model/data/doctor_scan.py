@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -86,7 +87,7 @@ def scan(
         patch_size: Pixels that training will have; None takes the most frequent size.
         threads: None takes one a core, at most 8.
         progress: Called with the finished share; whatever it raises cancels.
-        on_part: Called with the scan so far after every tenth.
+        on_part: Called with the scan so far, soon after it began and after every tenth.
     """
     size, photographs = _expected_size(collection, indices)
     found = _empty(len(collection), patch_size or size, photographs)
@@ -95,7 +96,7 @@ def scan(
     order = np.asarray(indices, np.int64)
     chunks = [order[i : i + CHUNK] for i in range(0, len(order), CHUNK)]
     waiting: deque[Future[_Part]] = deque()
-    taken, next_part = 0, 0.1
+    taken, next_part = 0, 0.02
     with ThreadPoolExecutor(threads, "doctor") as pool:
         try:
             while taken < len(chunks):
@@ -114,7 +115,7 @@ def scan(
                 if progress is not None:
                     progress(share)
                 if on_part is not None and share >= next_part and share < 1:
-                    next_part += 0.1
+                    next_part = math.floor(10 * share + 1) / 10
                     on_part(found)
         finally:
             for future in waiting:

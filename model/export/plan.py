@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from model.latent import Seed, seed_to_json
 from model.scale import Lattice, density
 from model.space import ScaleSpace, Window, window_around
 
@@ -106,7 +107,7 @@ class ExportPlan:
             "level": w.level,
             "origin": list(w.origin_xy),
             "size": [w.width, w.height],
-            "seed": w.seed,
+            "seed": seed_to_json(w.seed),
             "quality": self.quality,
             "tile": self.tile_px,
         }
@@ -125,7 +126,7 @@ def plan_export(
     level: float,
     *,
     box: tuple[float, float, float, float] | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
     quality: int | str | None = None,
     tile_px: int = 256,
 ) -> ExportPlan:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 
+from model.latent import Seed
 from model.scale import PHASE_STEPS, density
 from model.space import ScaleSpace, Window
 
@@ -190,7 +191,7 @@ def render_all(
     [-1, 1] as the screen does, on the CPU. `tick` hears the fraction that is done."""
     if not windows:
         return torch.zeros(0, 3, space.patch_size, space.patch_size)
-    groups: dict[tuple[float, int], list[int]] = {}
+    groups: dict[tuple[float, Seed], list[int]] = {}
     for i, window in enumerate(windows):
         groups.setdefault((window.level, window.seed), []).append(i)
     out = torch.empty(len(windows), 3, windows[0].height, windows[0].width)

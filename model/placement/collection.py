@@ -26,6 +26,12 @@ from model.placement.places_csv import (
 Progress = Callable[[float], None]
 """Called with the fraction that is done; whatever it raises cancels and reaches the caller."""
 
+Begin = Callable[[np.ndarray, np.ndarray, np.ndarray], PlacementState]
+"""What is known of places before any is sought: of rows of the collection, their pixels (uint8
+[N, P, P, 3]) and their labels."""
+OnState = Callable[[np.ndarray, PlacementState], None]
+"""Called after every half octave, when the state is on the disk: rows of the collection, state."""
+
 MAX_PATCH_PX, MIN_PATCH_PX = 64, 16
 """Larger patches are averaged down: places stay as true as they need to be, memory stays small."""
 _LOAD_BATCH = 512
@@ -50,6 +56,9 @@ def place_collection(
     patch_size: int | None = None,
     resume: bool = False,
     progress: Progress | None = None,
+    *,
+    begin: Begin | None = None,
+    on_state: OnState | None = None,
 ) -> CollectionPlacement:
     """Place the patches of a data set and write the table.
 
@@ -62,6 +71,8 @@ def place_collection(
         patch_size: Pixels to compare; None takes the patches' own size, at most 64.
         resume: Whether to go on from the state beside `out`, where there is one.
         progress: See `Progress`.
+        begin: See `Begin`; None: nothing is known of any place.
+        on_state: See `OnState`.
 
     Raises:
         ValueError: Nothing can be placed, or the state belongs to something else.
@@ -71,11 +82,9 @@ def place_collection(
     if not data.patches:
         raise ValueError(f"{data.path} holds no patches; give a folder or zip with images.")
     report = progress if progress is not None else _ignore
-    size = _patch_size(data, patch_size)
+    size = compared_size(data, patch_size)
     images, readable = _load(data, size, report)
-    known = [float("nan") if p.level is None else p.level for p in data.patches]
-    levels = np.array(known, np.float64)
-    owner = fingerprint([f"{p.scene}/{p.name}" for p in data.patches], levels, config)
+    levels, owner = _levels(data), _owner(data, config)
     beside = state_path(out)
     states = read_state(beside, owner) if resume else {}
     done = 0
@@ -93,15 +102,18 @@ def place_collection(
             share = (first + fraction * count) / len(data.patches)
             report(_LOAD_SHARE + (1 - _LOAD_SHARE) * share)
 
-        def save(state: PlacementState, scene: str = scene) -> None:
+        def save(state: PlacementState, scene: str = scene, rows: np.ndarray = rows) -> None:
             states[scene] = state
             write_state(beside, owner, states)
+            if on_state is not None:
+                on_state(rows, state)
 
         # A copy of all pixels only where there are several scenes, or files that say nothing.
         own = images if len(rows) == len(images) else images[rows]
-        result = place_patches(
-            own, levels[rows], config, scene_progress, state=states.get(scene), save=save
-        )
+        state = states.get(scene)
+        if state is None and begin is not None:
+            state = begin(rows, own, levels[rows])
+        result = place_patches(own, levels[rows], config, scene_progress, state=state, save=save)
         field_sizes[scene] = result.field_size
         for index, row in enumerate(rows.tolist()):
             places[row] = result[index]
@@ -121,11 +133,35 @@ def place_collection(
     return CollectionPlacement(files, field_sizes)
 
 
+def saved_state(
+    data: PatchCollection, out: Path, config: PlacementConfig | None = None
+) -> PlacementState | None:
+    """Where placing the one scene of `data` to `out` stopped, for all its patches; None: nowhere.
+
+    Raises:
+        ValueError: What is there is damaged, or of other patches, labels or settings.
+        OSError: It cannot be read.
+    """
+    config = PlacementConfig() if config is None else config
+    (state,) = read_state(state_path(out), _owner(data, config)).values() or (None,)
+    # Where files could not be read it has fewer rows, and nobody knows which.
+    return state if state is not None and len(state.status) == len(data) else None
+
+
+def _levels(data: PatchCollection) -> np.ndarray:
+    known = [float("nan") if p.level is None else p.level for p in data.patches]
+    return np.array(known, np.float64)
+
+
+def _owner(data: PatchCollection, config: PlacementConfig) -> str:
+    return fingerprint([f"{p.scene}/{p.name}" for p in data.patches], _levels(data), config)
+
+
 def _ignore(fraction: float) -> None:
     """Progress that nobody asked for."""
 
 
-def _patch_size(data: PatchCollection, wanted: int | None) -> int:
+def compared_size(data: PatchCollection, wanted: int | None = None) -> int:
     """Pixels to compare: as wanted, else the commonest size of a few patches, at most 64."""
     if wanted is not None:
         if wanted < MIN_PATCH_PX:

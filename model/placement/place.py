@@ -112,6 +112,24 @@ def place_patches(
     return _Run(images, levels, config, progress, save, state).result()
 
 
+def begin_state(images: np.ndarray, levels: np.ndarray) -> PlacementState:
+    """Nothing is placed yet; what is blank or has no level will not be.
+
+    Args:
+        images: uint8 [N, P, P, 3].
+        levels: Octaves, as labelled; NaN where unknown. [N].
+    """
+    num = len(levels)
+    status = np.full(num, _WAITING, np.int64)
+    for first in range(0, num, 4096):
+        part = images[first : first + 4096].astype(np.float32)
+        blank = part.std((1, 2)).max(1) < _BLANK_DEVIATION
+        status[first : first + 4096][blank] = _BLANK
+    status[np.isnan(levels)] = _NO_LEVEL
+    none = np.full(num, -1.0)
+    return PlacementState(0, np.zeros((num, 2)), levels.copy(), none, none.copy(), status)
+
+
 class _Run:
     """One placement on its way."""
 
@@ -130,7 +148,7 @@ class _Run:
         self._labels = torch.from_numpy(levels).to(self._device)
         self._progress, self._save = progress, save
         self._fraction = 0.0
-        self._state = state if state is not None else self._begin(images, levels)
+        self._state = state if state is not None else begin_state(images, levels)
         known = self._labels[~self._labels.isnan()]
         if len(known) == 0:
             raise ValueError("no patch has a level; label them, or place them as photographs.")
@@ -172,17 +190,6 @@ class _Run:
         first = float(share[: min(stage, self._num_groups)].sum())
         second = float(share[: max(0, stage - self._num_groups)].sum())
         return 0.65 * first + 0.1 * second
-
-    def _begin(self, images: np.ndarray, levels: np.ndarray) -> PlacementState:
-        num = len(levels)
-        status = np.full(num, _WAITING, np.int64)
-        for first in range(0, num, 4096):
-            part = images[first : first + 4096].astype(np.float32)
-            blank = part.std((1, 2)).max(1) < _BLANK_DEVIATION
-            status[first : first + 4096][blank] = _BLANK
-        status[np.isnan(levels)] = _NO_LEVEL
-        none = np.full(num, -1.0)
-        return PlacementState(0, np.zeros((num, 2)), levels.copy(), none, none.copy(), status)
 
     def _statuses(self) -> torch.Tensor:
         return torch.from_numpy(self._state.status).to(self._device)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from model.latent import Seed, parts_of, psi_of
 from model.scale import Lattice, density
 from model.space import Window, check_batch
 
@@ -25,9 +26,15 @@ def field_color(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.fl
     )
 
 
-def seed_color(color: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
-    """The colours [..., 3] in [-1, 1] with the latent of `seed`; 0 leaves them."""
-    return np.roll(color, seed, -1) * (1 - 0.15 * (seed % 5))
+def seed_color(color: NDArray[np.float64], seed: Seed) -> NDArray[np.float64]:
+    """The colours [..., 3] in [-1, 1] with the latent of `seed`; 0 leaves them.
+
+    Blends are blends of colours, and the mean of all latents is grey.
+    """
+    return psi_of(seed) * sum(
+        weight * np.roll(color, number, -1) * (1 - 0.15 * (number % 5))
+        for number, weight in parts_of(seed)
+    )
 
 
 class FakeSpace:

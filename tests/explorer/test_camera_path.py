@@ -123,7 +123,7 @@ def _table(**changes: object) -> dict[str, object]:
         ("{", "not JSON"),
         ("[]", "list 'keyframes'"),
         ('{"keyframes": 3}', "list 'keyframes'"),
-        ('{"format": 3, "keyframes": []}', "format 3, this build reads up to 2"),
+        ('{"format": 4, "keyframes": []}', "format 4, this build reads up to 3"),
         ('{"format": "x", "keyframes": []}', "whole number as format"),
         ('{"format": 1, "keyframes": []}', "at least one keyframe"),
         ('{"format": 1, "keyframes": [7]}', "keyframe 0 must be an object"),

@@ -18,7 +18,8 @@ from pytestqt.qtbot import QtBot
 from explorer.app import App
 from explorer.camera import Camera
 from explorer.latents import Stars
-from explorer.panels.latents_panel import PAGE, LatentsPanel
+from explorer.panels.latents_panel import LatentsPanel
+from explorer.panels.seed_browser import PAGE
 from explorer.places import read_place
 from explorer.settings import SettingsStore
 from explorer.view_links import StillView, format_link, parse_link
@@ -55,14 +56,14 @@ def colors(
 
 def thumbnail(panel: LatentsPanel, row: int) -> NDArray[np.float64]:
     """The middle of a thumbnail."""
-    image = panel.list.item(row).icon().pixmap(panel.list.iconSize()).toImage()
+    image = panel.browser.list.item(row).icon().pixmap(panel.browser.list.iconSize()).toImage()
     color = image.pixelColor(image.width() // 2, image.height() // 2)
     return np.array([color.red(), color.green(), color.blue()], float)
 
 
 def until_thumbnails(qtbot: QtBot, panel: LatentsPanel, place: tuple[float, float]) -> None:
     def there() -> bool:
-        seeds = panel.seeds()
+        seeds = panel.browser.seeds()
         return all(
             np.abs(thumbnail(panel, row) - colors(*place, seed)).max() < 8
             for row, seed in enumerate(seeds)
@@ -78,8 +79,8 @@ def shown_in_the_middle(app: App) -> NDArray[np.float64]:
 
 
 def click(panel: LatentsPanel, row: int) -> None:
-    at = panel.list.visualItemRect(panel.list.item(row)).center()
-    QTest.mouseClick(panel.list.viewport(), Qt.MouseButton.LeftButton, pos=at)
+    at = panel.browser.list.visualItemRect(panel.browser.list.item(row)).center()
+    QTest.mouseClick(panel.browser.list.viewport(), Qt.MouseButton.LeftButton, pos=at)
 
 
 def test_thumbnails_show_the_place_with_every_seed_of_the_page(
@@ -90,14 +91,14 @@ def test_thumbnails_show_the_place_with_every_seed_of_the_page(
     app.viewport.view_state.jump_to(PLACE)
     app.viewport.wake()
     until_thumbnails(qtbot, panel, (PLACE.cx, PLACE.cy))
-    QTest.mouseClick(panel.after, Qt.MouseButton.LeftButton)
-    assert panel.seeds() == list(range(PAGE, 2 * PAGE))
-    assert panel.range.text() == f"seeds {PAGE} to {2 * PAGE - 1}"
+    QTest.mouseClick(panel.browser.after, Qt.MouseButton.LeftButton)
+    assert panel.browser.seeds() == list(range(PAGE, 2 * PAGE))
+    assert panel.browser.range.text() == f"seeds {PAGE} to {2 * PAGE - 1}"
     until_thumbnails(qtbot, panel, (PLACE.cx, PLACE.cy))
-    QTest.mouseClick(panel.before, Qt.MouseButton.LeftButton)
-    assert panel.seeds()[0] == 0 and not panel.before.isEnabled()
-    panel.seed.setValue(100)
-    assert 100 in panel.seeds() and app.viewport.stream.seed == 100
+    QTest.mouseClick(panel.browser.before, Qt.MouseButton.LeftButton)
+    assert panel.browser.seeds()[0] == 0 and not panel.browser.before.isEnabled()
+    panel.browser.seed.setValue(100)
+    assert 100 in panel.browser.seeds() and app.viewport.stream.seed == 100
 
 
 def test_a_click_shows_the_seed_from_the_same_place(make_app: MakeApp, qtbot: QtBot) -> None:
@@ -149,20 +150,20 @@ def test_stars_are_kept_per_scene(make_app: MakeApp, qtbot: QtBot, tmp_path: Pat
     app, panel = opened(make_app, qtbot, SettingsStore(tmp_path))
     click(panel, 3)
     QTest.mouseClick(panel.star, Qt.MouseButton.LeftButton)
-    assert panel.star.text() == "★" and panel.list.item(3).text() == "★ 3"
-    panel.seed.setValue(40)
+    assert panel.star.text() == "★" and panel.browser.list.item(3).text() == "★ 3"
+    panel.browser.seed.setValue(40)
     QTest.mouseClick(panel.star, Qt.MouseButton.LeftButton)
-    QTest.mouseClick(panel.only_stars, Qt.MouseButton.LeftButton)
-    assert panel.seeds() == [3, 40] and not panel.after.isEnabled()
+    QTest.mouseClick(panel.browser.only_stars, Qt.MouseButton.LeftButton)
+    assert panel.browser.seeds() == [3, 40] and not panel.browser.after.isEnabled()
     until_thumbnails(qtbot, panel, (0.0, 0.0))
     (kept,) = (tmp_path / "stars").iterdir()
     assert list(Stars(kept)) == [3, 40]
     QTest.mouseClick(panel.star, Qt.MouseButton.LeftButton)
-    assert panel.seeds() == [3]
+    assert panel.browser.seeds() == [3]
     app.close()
     again, panel = opened(make_app, qtbot, SettingsStore(tmp_path))
     assert list(panel.stars) == [3]
-    assert panel.list.item(3).text() == "★ 3"
+    assert panel.browser.list.item(3).text() == "★ 3"
     again.close()
 
 
@@ -226,7 +227,9 @@ def test_a_scene_of_one_picture_says_so(make_app: MakeApp, qtbot: QtBot) -> None
     app.window.actions_by_id["latents"].trigger()
     panel = app.window.panels["latents"]
     assert isinstance(panel, LatentsPanel)
-    assert panel.single.isVisible() and not panel.browser.isVisible()
+    assert (
+        panel.single.isVisible() and not panel.browser.isVisible() and not panel.plane.isVisible()
+    )
     assert "one picture" in panel.single.text()
     app.window.places.seed_asked.emit(5)
     assert app.viewport.stream.seed == 0
@@ -242,6 +245,6 @@ def test_the_panel_is_readable_in_both_themes(
         app.window.actions_by_id[f"theme_{theme}"].trigger()
         image = panel.grab().toImage().convertToFormat(QImage.Format.Format_RGB32)
         assert image.width() >= panel.minimumSizeHint().width()
-    for row in range(panel.list.count()):
-        rect = panel.list.visualItemRect(panel.list.item(row))
-        assert rect.width() >= panel.list.iconSize().width()
+    for row in range(panel.browser.list.count()):
+        rect = panel.browser.list.visualItemRect(panel.browser.list.item(row))
+        assert rect.width() >= panel.browser.list.iconSize().width()

@@ -20,14 +20,16 @@ from pytestqt.qtbot import QtBot
 
 from explorer.app import App
 from explorer.camera import Camera
+from explorer.messages import ExactView
+from explorer.octave_views import region_in
 from explorer.panels.lens_panel import LensPanel
 from explorer.settings import Settings, SettingsStore
 from explorer.truth import signed_difference
-from explorer.truth_messages import OctaveFigures, verdict_runs
+from explorer.truth_messages import Figures, OctaveFigures, verdict_runs
 from explorer.truth_paths import TruthPaths
 from model.header import METADATA_KEY, CheckpointHeader
 from model.pyramid import ImagePyramid
-from model.space import Window, to_uint8
+from model.space import ScaleSpace, Window, to_uint8
 from tests.explorer.conftest import MakeApp
 from tests.explorer.fakes import FakeSpace, field_color
 from tests.explorer.hands import hover
@@ -109,7 +111,7 @@ def test_the_lens_shows_the_real_picture_at_the_same_place(
     app = make_app(window_size=SIZE)
     panel = opened_lens(qtbot, app, save(tmp_path / "real.png", painting(sign=-1)))
     overlay = panel.overlay
-    panel.size_slider.setValue(60)
+    panel.controls.size_slider.setValue(60)
     hover(app.viewport, 90, 120)
     pixels = painted(overlay)
     for x, y in ((90, 120), (60, 100), (120, 150)):
@@ -136,7 +138,7 @@ def test_bracket_keys_change_the_lens(make_app: MakeApp, qtbot: QtBot) -> None:
     QTest.keyClick(app.window, Qt.Key.Key_BracketRight)
     assert panel.overlay.radius_px > before
     QTest.keyClick(app.window, Qt.Key.Key_BracketLeft)
-    assert panel.overlay.radius_px == before == panel.size_slider.value()
+    assert panel.overlay.radius_px == before == panel.controls.size_slider.value()
     show_lens(qtbot, app)
     assert panel.isHidden() and panel.overlay.isHidden()
     panel.show()
@@ -152,7 +154,7 @@ def test_the_line_is_dragged_and_moved_by_keys(
 ) -> None:
     app = make_app(window_size=SIZE)
     panel = opened_lens(qtbot, app, save(tmp_path / "real.png", painting(sign=-1)))
-    QTest.mouseClick(panel.mode_buttons["split"], Qt.MouseButton.LeftButton)
+    QTest.mouseClick(panel.controls.buttons["split"], Qt.MouseButton.LeftButton)
     overlay, handle = panel.overlay, panel.overlay.handle
     assert handle.isVisible()
     width = overlay.width()
@@ -170,7 +172,7 @@ def test_the_line_is_dragged_and_moved_by_keys(
     assert np.abs(pixels[y, x, :3] - real_rgb(app, x, y, -1)).max() < 4
     QTest.keyClick(handle, Qt.Key.Key_Left)
     assert overlay.split * width < line - 1
-    panel.set_mode("lens")
+    panel.controls.choose("lens")
     assert not handle.isVisible()
 
 
@@ -181,8 +183,9 @@ def test_the_difference_is_grey_where_both_are_equal(
     img = painting(1024)
     img[:, 640:] = np.clip(img[:, 640:].astype(int) - 20, 0, 255).astype(np.uint8)
     panel = opened_lens(qtbot, app, save(tmp_path / "real.png", img), Camera(0.0, 0.0, 1.0))
-    panel.set_mode("difference")
-    panel.gain_slider.setValue(1)  # twice
+    panel.controls.choose("whole")
+    panel.controls.choose("difference")
+    panel.controls.gain_slider.setValue(1)  # twice
 
     def there() -> bool:
         frame = panel.overlay.frame
@@ -213,15 +216,16 @@ def test_blinking_waits_to_be_asked_where_motion_is_reduced(
     store.save(Settings(motion="reduced"))
     app = make_app(store=store, window_size=SIZE)
     panel = opened_lens(qtbot, app, save(tmp_path / "real.png", painting(sign=-1)))
-    panel.set_mode("blink")
-    assert not panel.blink_timer.isActive() and not panel.alternate_box.isChecked()
+    panel.controls.choose("whole")
+    panel.controls.choose("blink")
+    assert not panel.blink_timer.isActive() and not panel.controls.alternate_box.isChecked()
     assert painted(panel.overlay)[200, 100, 3] == 255
-    QTest.mouseClick(panel.turn_button, Qt.MouseButton.LeftButton)
+    QTest.mouseClick(panel.controls.turn_button, Qt.MouseButton.LeftButton)
     assert painted(panel.overlay)[200, 100, 3] == 0
-    panel.alternate_box.setChecked(True)
+    panel.controls.alternate_box.setChecked(True)
     assert panel.blink_timer.isActive()
     qtbot.waitUntil(lambda: panel.overlay.shows_truth, timeout=WAIT_MS)
-    panel.set_mode("lens")
+    panel.controls.choose("real")
     assert not panel.blink_timer.isActive()
 
 
@@ -229,7 +233,7 @@ def test_full_motion_blinks_by_itself(make_app: MakeApp, qtbot: QtBot, tmp_path:
     store = SettingsStore(tmp_path / "settings")
     store.save(Settings(motion="full"))
     panel = show_lens(qtbot, make_app(store=store, window_size=SIZE))
-    panel.set_mode("blink")
+    panel.controls.choose("blink")
     assert panel.blink_timer.isActive()
     panel.setVisible(False)
     assert not panel.blink_timer.isActive()
@@ -241,26 +245,101 @@ def test_figures_say_which_octaves_are_remembered(
     app = make_app(window_size=SIZE)
     real = save(tmp_path / "real.png", painting(1024, noise=0.2))
     panel = opened_lens(qtbot, app, real, Camera(0.0, 0.0, 2.0))
-    qtbot.waitUntil(lambda: panel.figures is not None, timeout=WAIT_MS)
-    figures = panel.figures
-    assert figures is not None
+    panel.controls.choose("whole")
+    figures = figures_of(qtbot, panel)
     # Noise of single pixels averages away: coarse levels agree, the file's own pixels do not.
     assert [o.level for o in figures.octaves] == [0, 1, 2, 3, 4]
     assert [o.verdict for o in figures.octaves] == ["remembered"] * 3 + ["soft"] * 2
-    pyramid = ImagePyramid.open(real, patch_size=64)
+    region, pyramid = figures.request.region, ImagePyramid.open(real, patch_size=64)
     for view, each in zip(figures.request.views, figures.octaves, strict=True):
         assert max(view.size) <= 256
-        width, height = view.size
-        windows = [Window(view.origin_xy, view.level, height, width)]
-        a, b = (to_uint8(s.render(windows)).numpy() / 127.5 for s in (FakeSpace(), pyramid))
-        mse = float(np.mean((a - b) ** 2))
+        a, b, x, y = both(pyramid, view)
+        pixel = 2.0**-view.level / 64
+        beside_x = np.maximum(region.left - x, x - region.right)
+        beside_y = np.maximum(region.top - y, y - region.bottom)
+        mse = float(np.mean((a - b)[np.maximum(beside_x, beside_y) < pixel / 2] ** 2))
         assert each.psnr_db == pytest.approx(10 * math.log10(4 / mse), abs=0.01)
     pyramid.close()
     view = panel.figures_view
+    assert view.where.text() == "In view:"
     assert view.sentence.text().startswith("Octaves 0 to 2 remembered, 3 to 4 soft.")
     assert "ends at level 4.0" in view.sentence.text()
     assert view.table.rowCount() == 5
     assert view.table.item(4, 3).text() == "soft"
+    assert not view.spectrum.isHidden()
+
+
+def figures_of(qtbot: QtBot, panel: LensPanel) -> Figures:
+    """The figures of what is covered now."""
+
+    def there() -> bool:
+        region = panel.figures and panel.figures.request.region
+        box = panel._covered()
+        expected = region_in(FIELD, box, panel.overlay.area == "lens")
+        return region is not None and region == expected
+
+    qtbot.waitUntil(there, timeout=WAIT_MS)
+    assert panel.figures is not None
+    return panel.figures
+
+
+def both(pyramid: ImagePyramid, view: ExactView) -> tuple[NDArray[np.float64], ...]:
+    """Generated and real pixels of a view, [H, W, 3] in [0, 2], and the places of their centres."""
+    width, height = view.size
+    windows = [Window(view.origin_xy, view.level, height, width)]
+    spaces: tuple[ScaleSpace, ...] = FakeSpace(), pyramid
+    images = [to_uint8(space.render(windows))[0].numpy() / 127.5 for space in spaces]
+    pixel = 2.0**-view.level / 64
+    x = view.origin_xy[0] + (np.arange(width) + 0.5) * pixel
+    y = view.origin_xy[1] + (np.arange(height) + 0.5) * pixel
+    return (*images, *np.meshgrid(x, y))
+
+
+def test_figures_are_of_what_is_under_the_lens(
+    make_app: MakeApp, qtbot: QtBot, tmp_path: Path
+) -> None:
+    """Right of the middle the real picture is noisy: the lens says so there, and only there."""
+    img = painting(1024)
+    img[:, 640:] = painting(1024, noise=0.3)[:, 640:]
+    real = save(tmp_path / "real.png", img)
+    app = make_app(window_size=SIZE)
+    panel = opened_lens(qtbot, app, real, Camera(0.0, 0.0, 2.0))
+    panel.controls.size_slider.setValue(60)
+    width = panel.overlay.width()
+    hover(app.viewport, width - 80, 150)
+    hover(app.viewport, 80, 150)  # the last place counts
+    left = figures_of(qtbot, panel)
+    assert all(o.verdict == "remembered" for o in left.octaves)
+    assert panel.figures_view.where.text() == "Under the lens:"
+    hover(app.viewport, width - 80, 150)
+    right = figures_of(qtbot, panel)
+    assert right.octaves[-1].verdict == "soft"
+    region, pyramid = right.request.region, ImagePyramid.open(real, patch_size=64)
+    assert region.circle is not None
+    for view, each in zip(right.request.views, right.octaves, strict=True):
+        a, b, x, y = both(pyramid, view)
+        cx, cy, radius = region.circle
+        inside = np.hypot(x - cx, y - cy) < radius + 0.5 * 2.0**-view.level / 64
+        mse = float(np.mean((a - b)[inside] ** 2))
+        assert each.psnr_db == pytest.approx(10 * math.log10(4 / mse), abs=0.01)
+    pyramid.close()
+    panel.controls.choose("split")
+    panel.overlay.set_split(0.9)
+    assert figures_of(qtbot, panel).octaves[-1].verdict == "soft"
+    assert panel.figures_view.where.text() == "Right of the line:"
+
+
+def test_beside_the_picture_there_are_no_figures(
+    make_app: MakeApp, qtbot: QtBot, tmp_path: Path
+) -> None:
+    app = make_app(window_size=SIZE)
+    real = save(tmp_path / "real.png", painting())
+    panel = opened_lens(qtbot, app, real, Camera(0.6, 0.0, 1.0))
+    panel.controls.size_slider.setValue(40)
+    figures_of(qtbot, panel)
+    hover(app.viewport, panel.overlay.width() - 45, 150)
+    qtbot.waitUntil(lambda: not panel.figures_view.sentence.text(), timeout=WAIT_MS)
+    assert panel.figures_view.table.isHidden() and panel.figures_view.spectrum.isHidden()
 
 
 @pytest.mark.parametrize(
@@ -288,8 +367,9 @@ def test_while_the_view_moves_the_frame_stays_in_its_place(
 ) -> None:
     app = make_app(window_size=SIZE)
     panel = opened_lens(qtbot, app, save(tmp_path / "real.png", painting(sign=-1)))
-    panel.set_mode("blink")
-    panel.alternate_box.setChecked(False)
+    panel.controls.choose("whole")
+    panel.controls.choose("blink")
+    panel.controls.alternate_box.setChecked(False)
     panel.overlay.set_turn(True)
     panel.thread_.stop()
     state = app.viewport.view_state
@@ -373,9 +453,14 @@ def test_paths_survive_and_broken_files_do_not_hurt(tmp_path: Path) -> None:
 def test_every_widget_of_the_panel_has_a_name(make_app: MakeApp, qtbot: QtBot) -> None:
     panel = show_lens(qtbot, make_app(window_size=SIZE))
     named: Callable[[QWidget], bool] = lambda w: bool(w.accessibleName())  # noqa: E731
-    for widget in (panel.choose_button, panel.size_slider, panel.gain_slider, panel.turn_button):
+    for widget in (
+        panel.choose_button,
+        panel.controls.size_slider,
+        panel.controls.gain_slider,
+        panel.controls.turn_button,
+    ):
         assert named(widget)
-    assert all(named(button) for button in panel.mode_buttons.values())
+    assert all(named(button) for button in panel.controls.buttons.values())
     assert named(panel.overlay) and named(panel.overlay.handle) and named(panel.figures_view.table)
 
 

@@ -31,6 +31,7 @@ from explorer.messages import Failure
 from explorer.report import report
 from explorer.settings import Settings, SettingsStore
 from explorer.theme import DARK, LIGHT
+from model import why_no_kernels
 from tests.explorer.conftest import MakeApp
 from tests.explorer.fakes import FakeSpace
 
@@ -188,8 +189,8 @@ def test_recent_files_open_again_and_what_is_gone_is_grey(
     until_exact(qtbot, app)
     asked: list[str] = []
     app.window.open_requested.connect(asked.append)
-    app.window.fill_recent_menu()
-    entries = app.window.recent_menu.actions()
+    app.window.recent_menu.fill()
+    entries = app.window.recent_menu.menu.actions()
     assert [(e.text(), e.isEnabled()) for e in entries[:2]] == [
         ("night.fake", True),
         ("gone.png", False),
@@ -219,6 +220,10 @@ def test_the_figures_are_those_of_the_app(make_app: MakeApp, qtbot: QtBot) -> No
     app.window.actions_by_id["copy_report"].trigger()
     said = QGuiApplication.clipboard().text()
     assert said.startswith("system:") and "opengl: " in said and "verdict: " in said
+    assert app.viewport.scene is not None
+    why = app.viewport.scene.no_kernels
+    assert why == why_no_kernels() and f"GPU kernels: {why or 'in use'}\n" in said
+    assert app.window.status_line.device.toolTip().endswith(why)
     assert str(Path.home()) not in report(app.viewport)
 
 
@@ -231,8 +236,9 @@ def test_details_of_a_failure_can_be_copied(make_app: MakeApp, qtbot: QtBot) -> 
     button = next(b for b in dialog.buttons() if b.text() == "Copy details")
     button.click()
     assert QGuiApplication.clipboard().text() == "It broke\nIt must hold.\n\nline 1\nline 2"
-    if app.window.failure_dialog is not None:
-        dialog.accept()
+    assert app.window.failure_dialog is dialog
+    QTest.keyClick(dialog, Qt.Key.Key_Escape)
+    assert app.window.failure_dialog is None
 
 
 def test_the_status_line_leaves_out_what_has_no_room(make_app: MakeApp, qtbot: QtBot) -> None:
@@ -314,6 +320,7 @@ def test_everything_can_be_translated(make_app: MakeApp, qtbot: QtBot, qapp: QAp
         texts += [w.text() for w in dialog.findChildren(QLabel)]
         texts += [w.toolTip() for w in window.status_line.findChildren(QLabel)]
         fixed = ("cpu", "fps", "fresh/s", " ms", "MiB", "Ctrl", "Home", "Space", "Alt", "Esc")
+        fixed = (*fixed, "torch")  # why the GPU is not used comes from the kernels
         left = [t for t in texts if t != t.upper() and not any(f in t for f in fixed)]
         assert not left, left
         dialog.close()

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from explorer import cli
+from explorer import cli, zoom_strip
 from explorer.camera import Camera
 from explorer.camera_path import CameraPath, Keyframe, save_path
 from explorer.film_frames import frame_file
@@ -126,8 +126,24 @@ def test_a_strip_is_the_whole_zoom(
     assert view.center_xy == (0.1, 0.1)
     assert cli.run(arguments(picture, str(tmp_path / "s.mp4"), "--strip")) == 2
     assert "must end in .png" in capsys.readouterr().err
-    assert cli.run(arguments(picture, str(out), "--strip", "--resume")) == 2
-    assert "cannot be resumed" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+def test_a_killed_strip_goes_on_to_the_same_bytes(picture: Path, tmp_path: Path) -> None:
+    whole, out = tmp_path / "whole.png", tmp_path / "strip.png"
+    strip = ("--strip", "--size", "900", "1")
+    assert cli.run(arguments(picture, str(whole), *strip)) == 0
+    command = [sys.executable, "-m", "explorer", *arguments(picture, str(out), *strip, "--count")]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as child:
+        assert child.stderr is not None
+        for line in child.stderr:
+            if line.startswith("done "):
+                break
+        child.send_signal(signal.SIGKILL)
+    assert zoom_strip.part_path(out).exists() and not out.exists()
+    assert cli.run(arguments(picture, str(out), *strip, "--resume")) == 0
+    assert out.read_bytes() == whole.read_bytes()
+    assert not zoom_strip.part_path(out).exists()
 
 
 def test_a_part_of_another_film_is_one_line(

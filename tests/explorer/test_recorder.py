@@ -16,12 +16,12 @@ import pytest
 from PIL import Image
 
 from explorer.film_frames import NOTE, frame_file, record_frames
+from explorer.film_parts import has_part
 from explorer.recorder import (
     FilmSpec,
     OtherFilmError,
     even_size,
     film_metadata,
-    has_part,
     part_path,
     record_film,
 )

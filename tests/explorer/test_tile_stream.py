@@ -232,3 +232,29 @@ def test_the_exact_level_stays_within_what_the_scene_has() -> None:
     assert deep is not None and deep.level == 4.0
     assert far is not None and far.level == 1.0
     assert exact_view(View(Camera(30.0, 0.0, 2.0), SIZE), grid) is None
+
+
+def test_a_view_is_covered_when_its_coarsest_tiles_have_come() -> None:
+    stream = make_stream()
+    view = View(Camera(0.1, 0.0, 2.0), SIZE)
+    assert stream.cover(view) is None  # nothing was planned yet
+    wanted = ask(stream, view).tiles
+    base = [key for key in wanted if key.step == wanted[0].step]
+    stream.accept(batch(tuple(base[:-1])))
+    assert stream.cover(view) is None
+    assert set(stream.cover(view, 0.4) or ()) == set(base[:-1])  # all but one at the rim
+    stream.accept(batch((base[-1],), seed=5))
+    assert stream.cover(view) is None  # of another latent
+    stream.accept(batch((base[-1],)))
+    assert set(stream.cover(view) or ()) == set(base)
+    stream.set_scene("a", GRID, 5)
+    assert stream.cover(view) is None
+
+
+def test_a_shorter_budget_begins_coarser() -> None:
+    stream = make_stream()
+    view = View(Camera(0.0, 0.0, 3.0), SIZE)
+    usual = ask(stream, view).tiles[0].step
+    stream.set_scene("a", GRID)
+    stream.moving_budget_s /= 4
+    assert ask(stream, view).tiles[0].step < usual

@@ -9,10 +9,11 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from PySide6.QtWidgets import QMessageBox
+from PySide6.QtWidgets import QFileDialog, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from explorer.app import App
@@ -21,9 +22,10 @@ from explorer.messages import OpenRequest
 from explorer.panels.training_panel import TrainingPanel
 from explorer.panels.training_plots import MAX_POINTS, TrainingPlots
 from explorer.settings import SettingsStore
-from explorer.training_messages import LiveSpace, TrainingTick
+from explorer.training_messages import LiveSpace, SamplesSaved, TrainingTick
 from explorer.training_thread import BesideConfig
 from explorer.unfinished_run import FILE, UnfinishedRun
+from model.data.report import DoctorReport, PatchFacts
 from model.runs import STATE
 from tests.explorer.conftest import MakeApp
 from tests.explorer.fakes import FakeSpace
@@ -274,8 +276,83 @@ def test_curves_never_have_more_points_than_they_may(qtbot: QtBot) -> None:
     assert MAX_POINTS // 2 <= plots.losses.points("adversarial") <= MAX_POINTS
     assert plots.logits.points("real_logit") and not plots.losses.points("real_logit")
     assert not plots.losses.points("gradient") and plots.logits.isVisibleTo(plots)
+    assert plots.losses.plot is None and not plots.distances.isVisibleTo(plots)
+    plots.add_samples(SamplesSaved("step.jpg", 3, 0.1, (("0", 1.5), ("1", 4.0))))
+    assert plots.distances.points("1") == 1 and plots.distances.isVisibleTo(plots)
+    # Drawn from then on, with what came before; built in turns.
+    plots.build()
+    qtbot.waitUntil(lambda: plots.speed.plot is not None, timeout=SLOW_MS)
+    curves = plots.losses.plot._curves  # type: ignore[union-attr]
+    assert len(curves["adversarial"].getData()[0]) == plots.losses.points("adversarial")
+    assert "windows" in plots.speed.plot.getPlotItem().getAxis("bottom").labelText  # type: ignore[union-attr]
     plots.clear_all()
     assert not plots.losses.points("adversarial") and not plots.logits.isVisibleTo(plots)
+    assert not plots.losses.plot._curves  # type: ignore[union-attr]
+
+
+def test_any_run_on_the_disk_is_offered_and_goes_on(
+    app: App, data: Path, tmp_path: Path, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the menu or dropped; its own budget, or the time that is asked for."""
+    run = tmp_path / "run"
+    panel = begin(app, data, run, qtbot)
+    panel.run.keep.click()
+    stopped(app, qtbot)
+    start = panel.start
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_args: str(run))
+    app.window.actions_by_id["continue_run"].trigger()
+    assert panel.page is start and start.go_on.isVisible() and start.more.isVisible()
+    assert "stars" in start.unfinished.text() and not start.find_folder.isVisible()
+    start.forget.click()
+    assert not start.go_on.isVisible()
+    assert drop(app.window, run)
+    assert start.go_on.isVisible() and start.minutes_in_all() is None
+    start.go_on.click()
+    recipe = app.training.thread_of_run.recipe  # type: ignore[union-attr]
+    assert recipe.resume and recipe.data == str(data) and recipe.placement == "none"
+    assert recipe.minutes is None
+    qtbot.waitUntil(lambda: panel.run.plots.speed.points("windows/s") > 0, timeout=SLOW_MS)
+    app.training.offer_run(str(run))  # it trains: nothing is offered
+    assert panel.page is panel.run
+    panel.run.keep.click()
+    stopped(app, qtbot)
+
+
+def test_a_run_whose_data_moved_asks_where_they_are(
+    app: App, data: Path, tmp_path: Path, qtbot: QtBot
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.json").write_text('{"data": {"path": "/no/where"}}')
+    app.training.offer_run(str(run))  # nothing is saved: told, not offered
+    panel = panel_of(app)
+    assert not panel.start._rescue.isVisibleTo(panel.start)
+    (run / STATE).write_bytes(b"")
+    (run / "log.jsonl").write_text('{"minutes": 4.0, "fraction": 1.0}\n{"minutes": 5')
+    app.training.offer_run(str(run))
+    start = panel.start
+    assert "/no/where" in start.unfinished.text() and not start.go_on.isEnabled()
+    assert start.find_folder.isVisible()
+    start._find(str(data))
+    assert start.go_on.isEnabled() and not start.find_folder.isVisible()
+    assert app.training._offered.data == str(data)  # type: ignore[union-attr]
+    assert start.minutes_in_all() == 4.0 + start.more.value()  # its budget is used up
+
+
+def test_the_form_can_be_filled_in_while_the_doctor_looks(app: App, data: Path) -> None:
+    """What is found meanwhile is left out; what the person chose stays."""
+    part = DoctorReport(str(data), "csv", facts(), None, (), (), (), complete=False)
+    panel = panel_of(app)
+    panel.form.show_report(part, str(data))
+    panel.form.minutes.setValue(7.0)
+    assert "still looking" in panel.form.summary.text()
+    panel.form.update_report(replace(part, complete=True, excluded=("a.png",)))
+    assert panel.form.recipe().exclude == ("a.png",) and panel.form.recipe().minutes == 7.0
+    assert "Ready to train" in panel.form.summary.text()
+
+
+def facts() -> PatchFacts:
+    return PatchFacts(9, 3, 3, 9, 9, 0, 1, 32, False, (), (), ())
 
 
 def test_newer_weights_come_where_one_is_and_never_show_less_than_before(

@@ -120,7 +120,7 @@ def test_a_pause_makes_no_steps_and_a_snapshot_works_in_it(watch, tmp_path: Path
     assert watched.all(TrainingTick)[-1].step == steps
     watched.thread.resume()
     wait_for(lambda: watched.all(TrainingTick)[-1].step > steps)
-    assert watched.all(SamplesSaved)
+    wait_for(lambda: bool(watched.all(SamplesSaved)))
 
 
 def test_it_waits_while_somebody_moves_and_goes_on_by_itself(watch) -> None:

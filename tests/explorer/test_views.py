@@ -106,7 +106,7 @@ def test_a_link_that_is_none_says_why(text: str, message: str) -> None:
     "fields",
     [None, [], {}, {"center": [0, 0]}, {"center": 3, "level": 1}, {"center": [0, "a"], "level": 1}]
     + [{"center": [0, 0], "level": 1, "size": [5]}, {"center": [0, 0], "level": None}]
-    + [{"center": [0, 0], "level": 1, "seed": "x"}, {"center": [0, 0], "level": 1, "format": 2}],
+    + [{"center": [0, 0], "level": 1, "seed": "x"}, {"center": [0, 0], "level": 1, "format": 3}],
 )
 def test_json_that_is_no_view_is_an_error(fields: object) -> None:
     with pytest.raises(ViewError):

@@ -14,7 +14,7 @@ from pytestqt.qtbot import QtBot
 from explorer.app import App
 from explorer.camera import Camera
 from explorer.messages import SceneInfo
-from explorer.octave_views import center_of, figure_pictures, view_at, whole_levels
+from explorer.octave_views import center_of, figure_pictures, region_in, view_at, whole_levels
 from explorer.panels.xray_panel import XrayPanel
 from explorer.panels.xray_squares import SQUARE_PX
 from explorer.truth import octave_map
@@ -188,9 +188,10 @@ def test_windows_stay_in_the_field() -> None:
     assert center_of(middle, 64) == pytest.approx((0.1, 0.2))
 
 
-def test_figures_are_of_the_middle_of_the_view_at_bounded_size() -> None:
-    view = view_at((0.1, 0.1), 6.4, (1000, 700), SCENE)
-    pictures = figure_pictures(view, SCENE, 3, top_level=5.0)
+def test_figures_are_of_the_middle_of_a_region_at_bounded_size() -> None:
+    region = region_in(SCENE.field_size, (0.05, 0.06, 0.15, 0.14))
+    assert region is not None
+    pictures = figure_pictures(region, SCENE, 3, top_level=5.0)
     assert [p.view.level for p in pictures] == [0, 1, 2, 3, 4, 5]
     assert all(p.seed == 3 for p in pictures)
     for picture in pictures:
@@ -198,3 +199,16 @@ def test_figures_are_of_the_middle_of_the_view_at_bounded_size() -> None:
         assert 64 <= width <= 256 and 64 <= height <= 256
         if picture.view.level >= 2:
             assert center_of(picture.view, 64) == pytest.approx((0.1, 0.1), abs=2e-3)
+
+
+def test_a_region_is_what_lies_in_the_field() -> None:
+    half = region_in((1.25, 1.0), (0.5, -0.2, 0.9, 0.2), is_round=True)
+    assert half is not None and half.circle == pytest.approx((0.7, 0.0, 0.2))
+    assert (half.left, half.right) == (0.5, 0.625)
+    assert half.center_xy == pytest.approx((0.5625, 0.0)) and half.size == pytest.approx(
+        (0.125, 0.4)
+    )
+    # The corner of the square is in the field, the circle is not.
+    assert region_in((1.25, 1.0), (0.6, 0.48, 0.8, 0.68), is_round=True) is None
+    assert region_in((1.25, 1.0), (0.6, 0.48, 0.8, 0.68)) is not None
+    assert region_in((1.25, 1.0), (0.7, 0.0, 0.9, 0.2)) is None

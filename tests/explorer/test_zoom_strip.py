@@ -14,8 +14,9 @@ from explorer.api import Scene
 from explorer.camera import Camera, View
 from explorer.camera_path import CameraPath, Keyframe, flight
 from explorer.filming import Shots, strip
+from explorer.recorder import OtherFilmError
 from explorer.view_links import view_from_json
-from explorer.zoom_strip import StripPlan, plan_strip, record_strip, strip_bands
+from explorer.zoom_strip import StripPlan, part_path, plan_strip, record_strip, strip_bands
 from tests.explorer.fakes import FakeSpace, field_color
 
 WIDE, DEEP = Camera(0.1, -0.2, 1.0), Camera(0.21, 0.13, 4.5)
@@ -77,6 +78,58 @@ def test_what_is_no_zoom_has_no_strip_and_a_failure_leaves_nothing(tmp_path: Pat
     with pytest.raises(RuntimeError):
         record_strip(tmp_path / "s.png", plan_strip(flight(WIDE, DEEP, 1.0), 200), fail)
     assert not list(tmp_path.iterdir())
+
+
+class Breaking:
+    """Renders the formula, and breaks after so many squares."""
+
+    def __init__(self, squares: int) -> None:
+        self.left = squares
+
+    def __call__(self, camera: Camera, side: int) -> np.ndarray:
+        self.left -= 1
+        if self.left < 0:
+            raise InterruptedError("broken")
+        return formula(camera, side)
+
+
+def test_a_strip_that_was_cut_anywhere_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+    plan, texts = plan_strip(flight(WIDE, DEEP, 1.0), 64), {"a": "b"}
+    whole, out = tmp_path / "whole.png", tmp_path / "s.png"
+    record_strip(whole, plan, formula, texts=texts)
+    num_bands = len(list(strip_bands(plan, formula)))
+    rng = np.random.default_rng(0)
+    for kept in (0, 1, num_bands // 2, num_bands - 1):
+        with pytest.raises(InterruptedError):
+            record_strip(out, plan, Breaking(kept), texts=texts, resume=True)
+        part = part_path(out)
+        data = bytearray(part.read_bytes())
+        lost = 0
+        if kept:  # the last band was cut, or its bytes are others
+            lost = 1
+            if kept % 2:
+                del data[-int(rng.integers(1, 200)) :]
+            else:
+                data[-int(rng.integers(1, 200))] ^= 0x40
+            part.write_bytes(data)
+        rest = Breaking(num_bands - kept + lost)
+        done: list[int] = []
+        record_strip(out, plan, rest, done.append, texts=texts, resume=True)
+        assert rest.left == 0 and done[-1] == plan.height
+        assert out.read_bytes() == whole.read_bytes() and not part.exists()
+
+
+def test_what_is_kept_of_another_strip_is_left_alone(tmp_path: Path) -> None:
+    plan, out = plan_strip(flight(WIDE, DEEP, 1.0), 64), tmp_path / "s.png"
+    with pytest.raises(InterruptedError):
+        record_strip(out, plan, Breaking(3), resume=True)
+    kept = part_path(out).read_bytes()
+    for other, texts in ((plan_strip(flight(WIDE, DEEP, 1.0), 66), {}), (plan, {"seed": "1"})):
+        with pytest.raises(OtherFilmError, match="another strip"):
+            record_strip(out, other, formula, texts=texts, resume=True)
+    assert part_path(out).read_bytes() == kept
+    record_strip(out, plan, formula)  # from the beginning, as asked
+    assert [p.name for p in tmp_path.iterdir()] == ["s.png"]
 
 
 def test_the_strip_of_a_scale_space_carries_the_view_of_its_end(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def recipe_for(data: Path, folder: Path, **more: object) -> Recipe:
     return Recipe(str(data), str(folder), **fields)  # type: ignore[arg-type]
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 180.0) -> None:
     """Return when `condition()` holds; fail when it does not for so long."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -111,7 +111,8 @@ def test_no_grid_and_no_wave_is_finer_than_the_window() -> None:
         stages = [(d / 2**k, k < 2) for k in range(3)]
         for stage_density, coarser in stages:
             for g in memory.speaking(stage_density, coarser):
-                assert memory.config.resolutions[g] <= stage_density
+                finest = stage_density * 2**memory.config.ahead
+                assert memory.config.resolutions[g] <= finest
             for octave in generator.fourier.speaking(stage_density, coarser):
                 fastest = generator.fourier.freqs[octave].norm(dim=1).max()
                 assert fastest <= stage_density / 2

@@ -14,14 +14,16 @@ from PIL import Image
 
 from explorer.cli import run as run_cli
 from model.checkpoints import load_generator_space
-from model.config import DiscriminatorConfig
+from model.config import DiscriminatorConfig, LossConfig, TrainConfig
 from model.data.patches import open_patches
 from model.discriminator import Discriminator, spread
 from model.generator import Generator
-from model.runs import CHECKPOINT, LOG
+from model.losses import diversity
+from model.runs import CHECKPOINT, LOG, load_state, save_state
 from model.runs import CONFIG as RUN_CONFIG
 from model.sampling import draw_windows
 from model.scenes import ScenesData
+from model.trainer import Trainer
 from model.training_data import PatchData
 from model.training_sets import unplaced_data
 from tests.model.small import CONFIG
@@ -86,12 +88,16 @@ def test_training_on_scenes_gives_a_latent_its_picture(
     capsys.readouterr()
     config = json.loads((run / RUN_CONFIG).read_text())
     assert config["data"]["scenes"] == 3
-    assert config["discriminator"]["compared"] == 4
+    assert config["discriminator"]["compared"] == 8
     assert config["generator"]["z_dim"] == 64 and config["generator"]["memory"] is None
     losses = json.loads((run / LOG).read_text().splitlines()[-1])["losses"]
     assert all(math.isfinite(v) for v in losses.values())
-    assert {"adversarial", "discriminator", "consistency"} <= losses.keys()
+    assert {"adversarial", "discriminator", "consistency", "diversity"} <= losses.keys()
     assert "reconstruction" not in losses
+    told = [json.loads(line)["distances"] for line in (run / LOG).read_text().splitlines()]
+    low, high = config["generator"]["level_range"]
+    assert len(told[0]) == len(np.arange(low, high + 0.01))
+    assert all(value > 0 for value in told[0].values())
     with Image.open(next((run / "samples").glob("*.jpg"))) as strip:
         assert strip.height == 5 * 128  # four scenes, and real patches
     space = load_generator_space(run / CHECKPOINT, torch.device("cpu"))
@@ -163,3 +169,47 @@ def test_what_is_left_out_is_told(folder: Path, tmp_path: Path) -> None:
     quiet_told: list[str] = []
     unplaced_data(open_patches(folder), 64, quiet, quiet_told.append)
     assert quiet_told == []
+
+
+def test_diversity_is_that_of_the_data_and_none_where_all_is_one_picture() -> None:
+    rng = torch.Generator().manual_seed(0)
+    real = torch.randn(64, 3, 1, 1, generator=rng).expand(-1, -1, 16, 16)
+    same = torch.randn(64, 3, 1, 1, generator=rng).expand(-1, -1, 16, 16)
+    assert diversity(same, real) == pytest.approx(1.0, abs=0.2)
+    assert diversity(0.5 * same, real) == pytest.approx(0.5 * diversity(same, real))
+    assert diversity(real[:1].expand(64, -1, -1, -1), real) == 0
+    noise = torch.randn(64, 3, 16, 16, generator=rng)  # texture is no other scene
+    assert diversity(noise, real) < 0.4
+
+
+def test_the_mapping_of_latents_learns_slowly_and_goes_on_from_a_saved_state(
+    folder: Path, tmp_path: Path
+) -> None:
+    """One scene has no latents, and one rate."""
+    data = unplaced_data(open_patches(folder), 64, quiet)
+    config = replace(
+        CONFIG, patch_size=64, z_dim=8, memory=None, widths=(12, 8), level_range=(0.0, 2.0)
+    )
+    small = DiscriminatorConfig(widths=(8, 8), compared=4)
+    train = TrainConfig(kimg=1.0, group_size=4, groups=1)
+
+    def made(z_dim: int) -> Trainer:
+        return Trainer(replace(config, z_dim=z_dim), small, LossConfig(), train, data)
+
+    trainer = made(8)
+    first = {name: p.detach().clone() for name, p in trainer.G.named_parameters()}
+    trainer.step()
+    mapping, rest = trainer.opt_G.param_groups
+    assert mapping["lr"] == pytest.approx(train.mapping_lr_share * rest["lr"])
+    moved = {
+        name: float((p.detach() - first[name]).abs().max())
+        for name, p in trainer.G.named_parameters()
+    }
+    slow = max(value for name, value in moved.items() if name.startswith("mapping"))
+    assert 0 < slow < 0.05 * max(moved.values())
+    assert len(made(0).opt_G.param_groups) == 1
+    save_state(tmp_path / "state", trainer)
+    again = made(8)
+    load_state(tmp_path / "state", again)
+    one, other = trainer.step().losses, again.step().losses
+    assert one == other

@@ -90,6 +90,29 @@ def test_unregistered_levels_learn_texture_only_where_the_loss_says_so(
     assert "discriminator" not in trainer._group(3.5, adversarial=False)
 
 
+def test_what_is_invented_agrees_with_itself_and_leaves_the_memory_alone(
+    pyramid: ImagePyramid, tmp_path: Path
+) -> None:
+    """From `adversarial_full` on the memory is read, not taught; consistency speaks there."""
+    trainer = Run(tmp_path / "run", small_preset(pyramid), PictureData(pyramid), {}).trainer
+    trainer.elapsed, trainer.cur_nimg = 1e9, 80  # the consistency has come in
+
+    def touched(level: float) -> set[str]:
+        trainer.opt_G.zero_grad(set_to_none=True)
+        for grid in trainer.G.memory.grids:  # type: ignore[union-attr]
+            grid.grad = None
+        told = set()
+        for _ in range(8):  # it speaks where the coarser level is in range
+            told |= trainer._group(level, adversarial=True).keys()
+        moved = any(g.grad is not None and bool(g.grad.any()) for g in trainer.G.memory.grids)  # type: ignore[union-attr]
+        return told | ({"memory"} if moved else set())
+
+    assert "memory" in touched(1.5) and "consistency" not in touched(1.5)
+    assert {"memory", "consistency"} <= touched(2.9)
+    fine = touched(3.9)
+    assert "consistency" in fine and "memory" not in fine
+
+
 def test_writes_a_checkpoint_that_opens_and_a_log(pyramid: ImagePyramid, tmp_path: Path) -> None:
     data = {"licence": "CC0-1.0", "source": pyramid.source}
     run = Run(tmp_path / "run", small_preset(pyramid), PictureData(pyramid), data)
@@ -176,7 +199,7 @@ def test_a_run_that_diverges_goes_back_lowers_its_rates_and_says_so(
     (told,) = (t.note for t in ticks if t.note)
     assert "not finite at step 4" in told and "0.5 of what was asked" in told
     logged = (tmp_path / "run" / LOG).read_text()
-    assert "Gone back to step 0" in logged
+    assert "Gone back to step 1" in logged  # the first state is that after one step
     assert all(torch.isfinite(p).all() for p in run.trainer.G_ema.parameters())
     again = Run(tmp_path / "run", run.preset, PictureData(pyramid), {}, resume=True)
     assert again.trainer.rate_factor == 0.5

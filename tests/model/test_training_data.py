@@ -11,7 +11,12 @@ import torch
 from PIL import Image
 
 from model.config import DiscriminatorConfig, LossConfig, TrainConfig
-from model.consistency import coarser_windows, draw_octaves, scale_consistency
+from model.consistency import (
+    coarser_windows,
+    draw_near_octaves,
+    draw_octaves,
+    scale_consistency,
+)
 from model.losses import reconstruction
 from model.pyramid import ImagePyramid
 from model.sampling import draw_windows, scheduled_shares
@@ -89,7 +94,7 @@ def test_unknown_pixels_cost_nothing() -> None:
     assert reconstruction(wrong, real, 2.0, config, known) == 0
 
 
-@pytest.mark.parametrize("octaves", [0.5, 1.0, 1.7])
+@pytest.mark.parametrize("octaves", [1 / 32, 0.2, 0.5, 1.0, 1.7])
 def test_consistency_is_small_for_one_picture_at_two_levels(
     pyramid: ImagePyramid, octaves: float
 ) -> None:
@@ -116,6 +121,18 @@ def test_octaves_of_consistency_are_about_one_and_stay_in_the_range() -> None:
     assert drawn.min() >= 0.5 and drawn.max() <= 3.0
     assert drawn.mean() == pytest.approx(1.55, abs=0.12)  # the released code's own, at level 4
     assert draw_octaves(0.0, 0.0, rng) == 0.0
+
+
+def test_octaves_of_a_registered_picture_are_one_or_a_few_frames() -> None:
+    rng = np.random.default_rng(0)
+    drawn = np.array([draw_near_octaves(rng) for _ in range(2000)])
+    assert (drawn == 1).mean() == pytest.approx(0.5, abs=0.05)
+    near = drawn[drawn != 1]
+    assert (
+        near.min() >= 1 / 32
+        and near.max() <= 1 / 4
+        and near.mean() == pytest.approx(0.14, abs=0.01)
+    )
 
 
 def test_the_schedule_begins_with_the_coarse_octaves_and_ends_level() -> None:

@@ -89,6 +89,29 @@ class WithoutPlaces(SceneWindows):
         return type(draw)(draw.img, None, draw.levels)
 
 
+def test_generated_windows_lie_where_the_floor_lies_and_never_with_the_real_ones(scene) -> None:
+    drawn, rendered = [], []
+
+    class Watched(SceneWindows):
+        def draw(self, level, count, rng):
+            drawn.append(super().draw(level, count, rng))
+            return drawn[-1]
+
+    class Space:
+        identity, patch_size = "watched", scene.patch_size
+        field_size, level_range = scene.field_size, scene.level_range
+
+        def render(self, windows):
+            rendered.extend(windows)
+            return scene.render(windows)
+
+    config = EvaluationConfig(levels=(3.0,), windows=32, metrics=("swd",), bootstrap=0)
+    evaluate(Space(), Watched(scene), config)
+    places = [w.origin_xy for w in drawn[0].windows]
+    assert [w.origin_xy for w in rendered] == places[32:]
+    assert not set(places[:32]) & set(places[32:])
+
+
 def test_data_without_places_has_distances_and_no_fidelity(scene) -> None:
     data = WithoutPlaces(scene)
     data.scene = None

@@ -1,0 +1,92 @@
+"""The strip of samples that a run leaves at every save, and how far it is from the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from model.generator_space import GeneratorSpace
+from model.metrics.spectrum import radial_spectra, spectral_distance
+from model.space import Window, to_uint8
+from model.training_data import RunData
+
+
+def save_samples(
+    space: GeneratorSpace,
+    source: RunData,
+    level_range: tuple[float, float],
+    seeds: Sequence[int],
+    path: Path,
+) -> dict[str, float]:
+    """One strip: generated windows by octave, a row a seed; below the truth, or real patches.
+
+    Args:
+        space: The averaged weights.
+        source: What is learned.
+        level_range: Levels to show, octaves.
+        seeds: Latents to show.
+        path: A .jpg; written under a temporary name and moved into place.
+
+    Returns:
+        By octave ('0', '1'...), `strip_distance` of its samples.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    low, high = level_range
+    rng = np.random.default_rng(0)
+    rows: list[list[np.ndarray]] = [[] for _ in (*seeds, "real")]
+    distances: dict[str, float] = {}
+    for level in np.arange(low, high + 0.01):
+        size, d = 2 * space.patch_size, space.patch_size * 2.0**level
+        span = [max(s - size / d, 0.0) for s in space.field_size]
+        x, y = (float(rng.uniform(-s / 2, s / 2)) - size / d / 2 for s in span)
+        window = Window((x, y), float(level), size, size)
+        shown = [space.render([replace(window, seed=seed)]) for seed in seeds]
+        real = _real(source, window, rng)
+        for row, img in zip(rows, [*shown, real], strict=True):
+            row.append(to_uint8(img)[0].cpu().numpy())
+        distances[f"{round(level)}"] = strip_distance(torch.cat(shown).cpu(), real.cpu())
+    strip = np.concatenate([np.concatenate(r, axis=1) for r in rows], axis=0)
+    part = path.with_suffix(".part")
+    Image.fromarray(strip).save(part, "JPEG", quality=90)
+    part.replace(path)
+    return distances
+
+
+def strip_distance(generated: torch.Tensor, real: torch.Tensor) -> float:
+    """How far the power spectra of a few windows are apart, dB.
+
+    Of four patches a window, so that it costs nothing and is rough: for a curve while a run
+    trains; `evaluate` measures. Real windows of other places are 1 to 3 dB apart.
+
+    Args:
+        generated: float32 [N, 3, 2 P, 2 P] in [-1, 1].
+        real: The same, of the data; any number of windows.
+    """
+    mean, std = float(real.mean()), max(float(real.std()), 1e-3)
+    spectra = [
+        radial_spectra(_quarters(img.float().clamp(-1, 1)), mean, std).mean(0)
+        for img in (real, generated)
+    ]
+    return float(spectral_distance(*spectra))
+
+
+def _quarters(img: torch.Tensor) -> torch.Tensor:
+    """[N, C, 2 P, 2 P] -> [4 N, C, P, P]."""
+    return torch.cat([part for half in img.chunk(2, 2) for part in half.chunk(2, 3)])
+
+
+def _real(source: RunData, window: Window, rng: np.random.Generator) -> torch.Tensor:
+    """What lies in `window`, or four patches of its level: float32 [1, 3, H, W] in [-1, 1]."""
+    if source.picture is not None:
+        return source.picture.render([window])
+    reals = source.reals(window.level, 4, rng)
+    assert reals is not None, "data without a picture has patches"
+    a, b, c, d = reals.images.split(1)
+    return torch.cat([torch.cat([a, b], 3), torch.cat([c, d], 3)], 2)
