@@ -28,8 +28,10 @@ def window_commands(
         text = made.text().replace("&", "")
         commands.append(Command(text, made.trigger, key, translated(action.help)))
     for index in range(len(places.bookmarks)):
-        text = _tr("Go to {0}").format(places.bookmarks[index].name)
-        commands.append(Command(text, partial(places.go_bookmark, index)))
+        bookmark = places.bookmarks[index]
+        # By its view: its number may be another's, or nobody's, when the line is chosen.
+        text = _tr("Go to {0}").format(bookmark.name)
+        commands.append(Command(text, partial(places.go, bookmark.view)))
     for path in recent:
         text = _tr("Open {0}").format(Path(path).name)
         commands.append(Command(text, partial(open_, path), help=path))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from PySide6.QtCore import QEvent, QObject, QSize, Qt
+from PySide6.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from PySide6.QtGui import QKeyEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import (
     QFrame,
@@ -210,7 +210,9 @@ class Palette(QFrame):
             return
         command = self._shown[row]
         self.close_palette()
-        command.run()
+        # Not inside the event filter: a command may open a dialog with a loop of its own, and an
+        # exception that leaves a filter ends the process (PySide 6.11 on Python 3.11).
+        QTimer.singleShot(0, command.run)
 
     def _place(self) -> None:
         parent = self.parentWidget()

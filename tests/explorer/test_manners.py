@@ -31,6 +31,7 @@ from explorer.messages import Failure
 from explorer.report import report
 from explorer.settings import Settings, SettingsStore
 from explorer.theme import DARK, LIGHT
+from explorer.view_state import Camera
 from model import why_no_kernels
 from tests.explorer.conftest import MakeApp
 from tests.explorer.fakes import FakeSpace
@@ -74,7 +75,8 @@ def test_the_palette_finds_and_runs(make_app: MakeApp, qtbot: QtBot, tmp_path: P
     assert "Whole picture" in shown and "Go to the moon" in shown and "Commands…" not in shown
     palette.line.setText("minim")
     QTest.keyClick(palette.line, Qt.Key.Key_Return)
-    assert app.window.minimap.isVisible() and not palette.isVisible()
+    assert not palette.isVisible()
+    qtbot.waitUntil(app.window.minimap.isVisible)
     QTest.keyClick(app.window, Qt.Key.Key_K, CTRL)
     palette.line.setText("zoom")
     first = palette.list.currentRow()
@@ -83,10 +85,34 @@ def test_the_palette_finds_and_runs(make_app: MakeApp, qtbot: QtBot, tmp_path: P
     palette.line.setText("scale bar")
     at = palette.list.visualItemRect(palette.list.item(0)).center()
     QTest.mouseClick(palette.list.viewport(), Qt.MouseButton.LeftButton, pos=at)
-    assert app.window.scale_bar.isVisible() and not palette.isVisible()
+    assert not palette.isVisible()
+    qtbot.waitUntil(app.window.scale_bar.isVisible)
     QTest.keyClick(app.window, Qt.Key.Key_K, CTRL)
     QTest.keyClick(palette.line, Qt.Key.Key_Escape)
     assert not palette.isVisible()
+
+
+def test_a_bookmark_that_went_while_the_palette_was_open(make_app: MakeApp, qtbot: QtBot) -> None:
+    """The line still goes where it said."""
+    app = make_app()
+    until_exact(qtbot, app)
+    places, view_state = app.window.places, app.viewport.view_state
+    view_state.jump_to(Camera(0.1, 0.1, 2.0))
+    places.add_bookmark("the moon")
+    there = places.here()
+    view_state.jump_to(Camera(0.0, 0.0, 0.0))
+    QTest.keyClick(app.window, Qt.Key.Key_K, CTRL)
+    app.window.palette_sheet.line.setText("the moon")
+    places.bookmarks.remove(0)
+    QTest.keyClick(app.window.palette_sheet.line, Qt.Key.Key_Return)
+
+    def is_there() -> bool:
+        here = places.here()
+        return here.level == pytest.approx(there.level) and here.center_xy == pytest.approx(
+            there.center_xy
+        )
+
+    qtbot.waitUntil(is_there, timeout=10_000)
 
 
 def test_letters_in_the_palette_are_letters(make_app: MakeApp, qtbot: QtBot) -> None:
