@@ -55,6 +55,7 @@ then stays (measured: 297, 312, 317, 317, 318, 315 MiB of the heap in use after 
 _SAMPLE_STEPS = 100
 _PAUSES_MS = (0, 0, 5, 5, 10, 20, 30, 120)
 _REST_S = 120.0
+_ANSWER_MS = 50
 _GAPS_SHOWN = 12
 _MIB = 1 << 20
 
@@ -107,6 +108,8 @@ class Monkey:
         if self._left <= 0 and blocked is None:
             if self._loop is not None:
                 self._loop.quit()
+                # A step around this one may open something that blocks, which must be answered.
+                QTimer.singleShot(_ANSWER_MS, partial(self._answer, self._loop))
             return
         QTimer.singleShot(self.chance.choice(self.pauses_ms), self._step)
         if self._planned and blocked is None:
@@ -125,6 +128,15 @@ class Monkey:
         self.before_step()
         act()
         self.mischief.keep_within_bounds()
+
+    def _answer(self, loop: QEventLoop) -> None:
+        """Answer what blocks a loop that is to end."""
+        if self._loop is not loop:
+            return
+        if QApplication.activeModalWidget() or QApplication.activePopupWidget():
+            _name, act = self.mischief.deed()
+            act()
+        QTimer.singleShot(_ANSWER_MS, partial(self._answer, loop))
 
 
 class Stage:
@@ -432,7 +444,7 @@ def verdict(report: dict[str, Any]) -> dict[str, bool]:
         "no exception": not report["exceptions"],
         "no Qt warning": not report["qt_warnings"],
         f"no gap over {LONGEST_GAP_S:g} s": report["longest_gap_s"] <= LONGEST_GAP_S,
-        f"memory within {MEMORY_SHARE:.0%}": growth is None or abs(growth) <= MEMORY_SHARE,
+        f"memory at most {MEMORY_SHARE:.0%} more": growth is None or growth <= MEMORY_SHARE,
         "nothing left at the end": not any(left),
         "every action done": all(report["actions"].values()),
     }
