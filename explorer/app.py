@@ -59,8 +59,8 @@ class App:
         store: SettingsStore | None = None,
     ) -> None:
         bound_memory()  # before there are threads: each would get a heap of its own
-        # The window asks for the interpreter at every event, and other threads hold it: with
-        # Python's 5 ms a change of theme, which is hundreds of events, would take seconds.
+        # The window asks for the interpreter at every event; a thread that computes in Python
+        # would keep it for 5 ms each time.
         sys.setswitchinterval(_SWITCH_S)
         self.qt = _application()
         self.config = config

@@ -211,7 +211,7 @@ class Palette(QFrame):
         command = self._shown[row]
         self.close_palette()
         # Not inside the event filter: a command may open a dialog with a loop of its own, and an
-        # exception that leaves a filter ends the process (PySide 6.11 on Python 3.11).
+        # exception from C that leaves a filter ends the process (PySide 6.11 on Python 3.11).
         QTimer.singleShot(0, command.run)
 
     def _place(self) -> None:

@@ -8,9 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from explorer.messages import Failure
 from explorer.training_messages import PAUSED, TrainingNote, TrainingTick
@@ -23,6 +21,7 @@ from model.training_sets import PLACES
 from model.training_stages import STAGES, Placing
 from tests.explorer.test_training_thread import Watched
 from tests.explorer.training_sets import PATCH_PX, recipe_for, small_presets, wait_for
+from tests.model.pictures import save_octaves
 
 Start = Callable[..., Watched]
 
@@ -31,16 +30,7 @@ Start = Callable[..., Watched]
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """200 patches without places, two octaves of one picture."""
     folder = tmp_path_factory.mktemp("scene")
-    rng = np.random.default_rng(0)
-    picture = np.zeros((160, 200, 3))
-    for octave in range(2, 7):
-        cells = rng.uniform(-1, 1, (2**octave, 2**octave, 3)).astype(np.float32)
-        layers = [
-            np.asarray(Image.fromarray(cells[..., c]).resize((200, 160), Image.Resampling.BICUBIC))
-            for c in range(3)
-        ]
-        picture += np.stack(layers, 2) * 24
-    Image.fromarray(np.clip(picture + 128, 0, 255).astype(np.uint8)).save(folder / "picture.png")
+    save_octaves(folder / "picture.png", (200, 160), range(2, 7), 24.0)
     cache = folder / "cache"
     pyramid = ImagePyramid.open(folder / "picture.png", patch_size=PATCH_PX, cache_dir=cache)
     write_patches(pyramid, CutConfig((0.0, 1.6), (200,)), folder / "patches")

@@ -17,22 +17,14 @@ from model.pyramid import ImagePyramid
 from model.runs import CHECKPOINT
 from model.space import Window
 from model.training_sets import MOSAIC, PLACES, placed_data, unplaced_data
+from tests.model.pictures import save_octaves
 
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> tuple[ImagePyramid, Path]:
     """A picture with detail at every octave, 620 x 500, and 160 patches of it, unregistered."""
     folder = tmp_path_factory.mktemp("scene")
-    rng = np.random.default_rng(0)
-    picture = np.zeros((500, 620, 3))
-    for octave in range(2, 9):
-        cells = rng.uniform(-1, 1, (2**octave, 2**octave, 3)).astype(np.float32)
-        layers = [
-            np.asarray(Image.fromarray(cells[..., c]).resize((620, 500), Image.Resampling.BICUBIC))
-            for c in range(3)
-        ]
-        picture += np.stack(layers, 2) * 22
-    Image.fromarray(np.clip(picture + 128, 0, 255).astype(np.uint8)).save(folder / "picture.png")
+    save_octaves(folder / "picture.png", (620, 500), range(2, 9))
     pyramid = ImagePyramid.open(folder / "picture.png", cache_dir=folder / "cache")
     write_patches(pyramid, CutConfig((0.0, 2.5), (160,)), folder / "patches")
     return pyramid, folder / "patches"

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from model.config import DiscriminatorConfig, TrainConfig
 from model.data.cut import CutConfig, write_patches
@@ -24,6 +23,7 @@ from model.training_sets import MOSAIC, PLACES, placed_data
 from model.training_setup import close, prepare
 from model.training_stages import STAGES, Placing, Stage
 from tests.explorer.training_sets import recipe_for
+from tests.model.pictures import save_octaves
 from tests.model.small import CONFIG as SMALL
 
 PATCH_PX = 32
@@ -41,16 +41,7 @@ def quiet(label: str, fraction: float) -> None:
 def scene(tmp_path_factory: pytest.TempPathFactory) -> tuple[ImagePyramid, Path]:
     """A picture with detail at every octave, 330 x 256, and 220 patches of it, unregistered."""
     folder = tmp_path_factory.mktemp("scene")
-    rng = np.random.default_rng(0)
-    picture = np.zeros((256, 330, 3))
-    for octave in range(2, 8):
-        cells = rng.uniform(-1, 1, (2**octave, 2**octave, 3)).astype(np.float32)
-        layers = [
-            np.asarray(Image.fromarray(cells[..., c]).resize((330, 256), Image.Resampling.BICUBIC))
-            for c in range(3)
-        ]
-        picture += np.stack(layers, 2) * 22
-    Image.fromarray(np.clip(picture + 128, 0, 255).astype(np.uint8)).save(folder / "picture.png")
+    save_octaves(folder / "picture.png", (330, 256), range(2, 8))
     cache = folder / "cache"
     pyramid = ImagePyramid.open(folder / "picture.png", patch_size=PATCH_PX, cache_dir=cache)
     write_patches(pyramid, CutConfig((0.0, 2.0), (220,)), folder / "patches")
