@@ -1,4 +1,4 @@
-"""Features at places: grids of nodes, dense or hashed, read by linear interpolation."""
+"""Features at places: grids of nodes, dense, hashed or periodic, read by linear interpolation."""
 
 from __future__ import annotations
 
@@ -13,6 +13,32 @@ from kernels import _cuda
 from kernels._backend import KERNEL_DTYPES, run
 
 _HASH_PRIME = 2654435761
+_DENSE, _HASHED, _PERIODIC = range(3)  # as in cuda/feature_grid.cu
+
+
+class Touched:
+    """Which nodes of a table gradients reached since `clear`."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self.rectangles: list[tuple[slice, slice]] = []
+        """Rows and columns of each."""
+        self.is_complete = True
+        """Whether every gradient lies in one of `rectangles`."""
+
+    def add(self, grid: _Grid, y: int, x: int, height: int, width: int) -> None:
+        """A rectangle of nodes from row `y` and column `x` on, clamped at the edges."""
+        if grid.layout != _DENSE:
+            self.is_complete = False
+            return
+        rows, columns = (
+            slice(min(max(first, 0), count - 1), max(min(first + size, count), 1))
+            for first, size, count in ((y, height, grid.rows), (x, width, grid.columns))
+        )
+        self.rectangles.append((rows, columns))
 
 
 def feature_grid(
@@ -21,15 +47,17 @@ def feature_grid(
     node_y: torch.Tensor,
     *,
     shape: tuple[int, int] | None = None,
+    periodic: bool = False,
     weight: float = 1.0,
     add_to_grad: bool = False,
+    touched: Touched | None = None,
     deterministic: bool | None = None,
     impl: str | None = None,
 ) -> torch.Tensor:
     """Read one grid on lattices of places; call it once for each grid that speaks.
 
     Place (x, y) lies between nodes floor(x), floor(x) + 1 and floor(y), floor(y) + 1. Beyond the
-    grid its nearest edge goes on.
+    grid its nearest edge goes on, or, where it is `periodic`, the grid begins again.
 
     Args:
         table: Features of the nodes. float16/bfloat16/float32/float64, dense [rows, columns, F], or
@@ -37,10 +65,14 @@ def feature_grid(
         node_x: Columns of each lattice, in nodes. float64 [N, W], any device.
         node_y: Rows of each lattice, in nodes. float64 [N, H].
         shape: Rows and columns of a hashed grid; None where it is dense.
+        periodic: A dense grid repeats without end, along both axes.
         weight: Factor on the result: how far the level lets this grid speak.
         add_to_grad: The backward adds to `table.grad` instead of returning a gradient: a batch
             touches a millionth of a large grid, and a dense map of zeros a call would cost more
             than the network. `table` must be a leaf; no second derivative.
+        touched: With `add_to_grad`, gets the rectangle of nodes that each lattice's gradient
+            reached, so that an optimiser need not search for them. On a GPU it only says that it
+            does not know them.
         deterministic: Sum gradients on the GPU in a fixed order (sorted by node, slower), or as the
             threads come; None follows `torch.use_deterministic_algorithms`.
         impl: 'cuda', 'ref', or None to choose by the device of `table`.
@@ -54,11 +86,12 @@ def feature_grid(
 
     Source: Mueller et al. 2022 (instant-ngp), section 3, for the hash and the interpolation.
     """
-    _check(table, node_x, node_y, shape, add_to_grad)
+    _check(table, node_x, node_y, shape, periodic, add_to_grad)
     if deterministic is None:
         deterministic = torch.are_deterministic_algorithms_enabled()
     rows, columns = shape or (table.shape[0], table.shape[1])
-    spec = _Grid(rows, columns, shape is not None, weight, deterministic, add_to_grad)
+    layout = _HASHED if shape is not None else _PERIODIC if periodic else _DENSE
+    spec = _Grid(rows, columns, layout, weight, deterministic, add_to_grad, touched)
     return run(
         impl,
         table,
@@ -74,10 +107,12 @@ class _Grid:
 
     rows: int
     columns: int
-    hashed: bool
+    layout: int
+    """_DENSE, _HASHED or _PERIODIC."""
     weight: float
     deterministic: bool
     add_to_grad: bool
+    touched: Touched | None = None
 
 
 def hat_weights(nodes: torch.Tensor, first: torch.Tensor, count: int) -> torch.Tensor:
@@ -171,6 +206,8 @@ class _Gather(torch.autograd.Function):
         height, width = ctx.size
         grad = _grad_of(ctx.table)
         for (y, x), g in zip(ctx.starts, grad_out, strict=True):
+            if ctx.grid.touched is not None:
+                ctx.grid.touched.add(ctx.grid, y, x, height, width)
             if _inside(ctx.grid, y, x, height, width):
                 grad[y : y + height, x : x + width] += g
             else:
@@ -185,6 +222,8 @@ def _gather(
     """Nodes [N, height, width, F], from `starts` (row, column) on."""
     cut = []
     for y, x in starts:
+        if grid.layout == _PERIODIC:
+            y, x = y % grid.rows, x % grid.columns
         if _inside(grid, y, x, height, width):
             cut.append(table[y : y + height, x : x + width])
         else:
@@ -197,16 +236,23 @@ def _gather(
 def _inside(grid: _Grid, y: int, x: int, height: int, width: int) -> bool:
     """Whether a rectangle is a plain slice of the table."""
     fits = y >= 0 and y + height <= grid.rows and x >= 0 and x + width <= grid.columns
-    return fits and not grid.hashed
+    return fits and grid.layout != _HASHED
 
 
 def _table_rows(
     grid: _Grid, *, table: torch.Tensor, y: int, x: int, height: int, width: int
 ) -> torch.Tensor:
-    """Row of the flat table for each node of a rectangle, clamped at the edges: int64, flat."""
-    index_y = torch.arange(y, y + height, device=table.device).clamp(0, grid.rows - 1)
-    index_x = torch.arange(x, x + width, device=table.device).clamp(0, grid.columns - 1)
-    if grid.hashed:
+    """Row of the flat table for each node of a rectangle: int64, flat.
+
+    Clamped at the edges, or around them where the grid is periodic.
+    """
+    index_y = torch.arange(y, y + height, device=table.device)
+    index_x = torch.arange(x, x + width, device=table.device)
+    if grid.layout == _PERIODIC:
+        index_y, index_x = index_y % grid.rows, index_x % grid.columns
+    else:
+        index_y, index_x = index_y.clamp(0, grid.rows - 1), index_x.clamp(0, grid.columns - 1)
+    if grid.layout == _HASHED:
         product = index_y[:, None] * _HASH_PRIME  # the low 32 bits are what the kernel has
         return ((index_x ^ product) & (table.shape[0] - 1)).flatten()
     return (index_y[:, None] * grid.columns + index_x).flatten()
@@ -275,6 +321,8 @@ class _Lookup(torch.autograd.Function):
             )
             return grad_table, None, None, None
         total = _grad_of(ctx.leaf)
+        if ctx.grid.touched is not None:
+            ctx.grid.touched.is_complete = False
         if total.dtype == torch.float32 and total.is_contiguous():
             _scatter(grad.detach(), node_x, node_y, ctx.grid, total)
         else:
@@ -373,8 +421,8 @@ def _scatter(
 def _sizes(
     node_x: torch.Tensor, node_y: torch.Tensor, grid: _Grid, table: torch.Tensor
 ) -> list[np.generic]:
-    """Width, height, hashed, rows, columns, entries, as the kernels take them."""
-    numbers = (node_x.shape[1], node_y.shape[1], grid.hashed, grid.rows, grid.columns)
+    """Width, height, layout, rows, columns, entries, as the kernels take them."""
+    numbers = (node_x.shape[1], node_y.shape[1], grid.layout, grid.rows, grid.columns)
     entries = table.numel() // table.shape[-1]
     return [*(np.int32(v) for v in numbers), np.int64(entries)]
 
@@ -393,6 +441,7 @@ def _check(
     node_x: torch.Tensor,
     node_y: torch.Tensor,
     shape: tuple[int, int] | None,
+    periodic: bool,
     add_to_grad: bool,
 ) -> None:
     """Raise ValueError unless the arguments of `feature_grid` fit together."""
@@ -408,6 +457,8 @@ def _check(
         )
     if shape is not None and table.shape[0] & (table.shape[0] - 1):
         raise ValueError(f"a hashed table must have 2**k entries, got {table.shape[0]}.")
+    if shape is not None and periodic:
+        raise ValueError("a hashed table cannot be periodic; leave out shape or periodic.")
     if shape is not None and min(shape) < 1:
         raise ValueError(f"shape must be rows and columns of at least 1, got {shape}.")
     if (

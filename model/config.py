@@ -46,8 +46,10 @@ class GeneratorConfig:
     """Taps a phase of the Kaiser resampling filters; even. StyleGAN3 uses 6."""
     cutoff: float = 0.75
     """Highest Fourier frequency of a layer over its Nyquist frequency; below 1 is non-critical."""
-    waves_per_octave: int = 24
-    """Fourier features an octave."""
+    waves_per_octave: int = 48
+    """Fourier features an octave; 0: none, beside a memory of places (see `Preset.for_field`)."""
+    noise_features: int = 4
+    """Features of seeded noise an octave, fixed in the field; 0: none."""
     lowest_frequency: float = 0.5
     """Cycles per field unit."""
     z_dim: int = 0
@@ -70,6 +72,11 @@ class GeneratorConfig:
             raise ValueError(f"the shorter side of field_size must be 1, got {self.field_size}.")
         if self.level_range[1] <= self.level_range[0]:
             raise ValueError(f"level_range must rise, got {self.level_range}.")
+        if self.memory is None and self.waves_per_octave < 1:
+            raise ValueError(
+                "a generator without a memory of places tells one place from another by its waves: "
+                f"waves_per_octave must be at least 1, got {self.waves_per_octave}."
+            )
         if self.memory is not None and self.memory.features < 3:
             raise ValueError(f"a memory needs 3 features or more, got {self.memory.features}.")
 
@@ -95,9 +102,9 @@ class LossConfig:
     """'relativistic' or 'logistic'."""
     adversarial_weight: float = 0.5
     """RMS of the adversarial gradient at the generator's output over that of the reconstruction."""
-    adversarial_from: float = 5.5
+    adversarial_from: float = 5.0
     """Level where the adversarial term begins."""
-    adversarial_full: float = 6.75
+    adversarial_full: float = 6.25
     """Level from which it has its full weight. From there on the memory is read, not taught: what
     is invented must not disturb what is remembered."""
     full_until: float = 6.0
@@ -142,7 +149,7 @@ class TrainConfig:
     """Wall-clock budget; schedules run over it."""
     kimg: float | None = None
     """Thousands of windows after which to stop; None: `minutes` alone decides."""
-    adversarial_start: float = 0.5
+    adversarial_start: float = 0.4
     """Share of the run after which the discriminator joins."""
     coarse_first: float = 3.0
     """Without places: how many times as often as the finest octave the coarsest is drawn at the
@@ -205,6 +212,9 @@ def from_dict(cls: type[T], values: dict[str, Any]) -> T:
     """
     known = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     kwargs: dict[str, Any] = {}
+    if cls is GeneratorConfig:
+        # Checkpoints from before there was noise have none.
+        values = {"noise_features": 0} | values
     for key, value in values.items():
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)

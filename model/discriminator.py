@@ -65,17 +65,23 @@ class Discriminator(nn.Module):
             self.logit = nn.Linear(w_dim, 1)
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, img: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
-        """Logits float32 [N, 1] of `img` [N, 3, patch, patch] at `levels` [N], octaves."""
+    def forward(
+        self, img: torch.Tensor, levels: torch.Tensor, dtype: torch.dtype = torch.float32
+    ) -> torch.Tensor:
+        """Logits float32 [N, 1] of `img` [N, 3, patch, patch] at `levels` [N], octaves.
+
+        `dtype` is of the convolutions; what makes the logits stays in float32.
+        """
         w = F.leaky_relu(self.level1(level_features(levels, self.level_range)), 0.2)
         w = self.level2(w)
-        x = F.leaky_relu(self.stem(F.pixel_unshuffle(img, self.config.stem)), 0.2)
-        for block in self.blocks:
-            x = block(x, w)
-        if self.config.compared:
-            x = torch.cat([x, spread(x, self.config.compared)], dim=1)
-        x = F.leaky_relu(self.last(x), 0.2)
-        h = F.leaky_relu(self.dense(x.flatten(1)), 0.2)
+        with torch.autocast(img.device.type, dtype, enabled=dtype != torch.float32):
+            x = F.leaky_relu(self.stem(F.pixel_unshuffle(img, self.config.stem)), 0.2)
+            for block in self.blocks:
+                x = block(x, w)
+            if self.config.compared:
+                x = torch.cat([x, spread(x.float(), self.config.compared).to(x.dtype)], dim=1)
+            x = F.leaky_relu(self.last(x), 0.2)
+        h = F.leaky_relu(self.dense(x.float().flatten(1)), 0.2)
         projected = (h * w).sum(1, keepdim=True) / math.sqrt(w.shape[1])
         return cast(torch.Tensor, self.logit(h) + projected)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -16,10 +17,37 @@ TOP_OCTAVES = 3
 """Octaves of waves at the coarsest stage of a generator that has a memory of places."""
 
 
-def octave_count(config: GeneratorConfig) -> int:
+@dataclass(frozen=True)
+class OctaveBands:
     """Octaves of frequency from the lowest up to the finest layer's cutoff."""
-    nyquist = density(config.level_range[1], config.patch_size) / 2
-    return max(1, math.floor(math.log2(nyquist * config.cutoff / config.lowest_frequency)))
+
+    lowest: float
+    """Cycles per field unit; octave k spans lowest * 2**k to twice that."""
+    count: int
+    cutoff: float
+    """Highest frequency of a stage over its Nyquist frequency."""
+
+    @classmethod
+    def of(cls, config: GeneratorConfig) -> OctaveBands:
+        """Those of a generator."""
+        nyquist = density(config.level_range[1], config.patch_size) / 2
+        octaves = math.floor(math.log2(nyquist * config.cutoff / config.lowest_frequency))
+        return cls(config.lowest_frequency, max(1, octaves), config.cutoff)
+
+    def speaking(self, pixels_per_unit: float, heard: int) -> dict[int, float]:
+        """Octaves that enter at a stage of this density, with their weights in (0, 1].
+
+        An octave speaks where its highest frequency lies below the stage's cutoff, and is one of
+        the `heard` highest of those: weights telescope over stages where that is one.
+        """
+        cutoff = pixels_per_unit / 2 * self.cutoff
+        weights = {}
+        for octave in range(self.count):
+            rho = math.log2(cutoff / (self.lowest * 2.0 ** (octave + 1)))
+            weight = fade(rho) - fade(rho - heard)
+            if weight > 0:
+                weights[octave] = weight
+        return weights
 
 
 def draw_waves(config: GeneratorConfig, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -29,7 +57,7 @@ def draw_waves(config: GeneratorConfig, seed: int) -> tuple[torch.Tensor, torch.
     equal angles would show as a pattern.
     """
     rng = torch.Generator().manual_seed(seed)
-    octaves, waves = octave_count(config), config.waves_per_octave
+    octaves, waves = OctaveBands.of(config).count, config.waves_per_octave
     jitter = torch.rand(3, octaves, waves, generator=rng, dtype=torch.float64)
     index = torch.arange(waves, dtype=torch.float64)
     order = torch.stack([torch.randperm(waves, generator=rng) for _ in range(octaves)]).double()
@@ -48,7 +76,7 @@ class FourierInput(nn.Module):
 
     def __init__(self, config: GeneratorConfig, seed: int) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.bands = config, OctaveBands.of(config)
         freqs, phases = draw_waves(config, seed)
         self.register_buffer("freqs", freqs)
         self.register_buffer("phases", phases)
@@ -61,20 +89,13 @@ class FourierInput(nn.Module):
     def speaking(self, pixels_per_unit: float, coarser: bool) -> dict[int, float]:
         """Octaves that enter at a stage of this density, with their weights in (0, 1].
 
-        An octave speaks where its highest frequency lies below the stage's cutoff, and only as far
-        as the next coarser stage (if there is one) has not let it speak already. Beside a memory of
-        places the coarsest stage hears its top octaves only: slower waves are flat there, and the
-        memory tells one place from another.
+        Each enters at the coarsest stage that can hold it; see `OctaveBands.speaking`. Beside a
+        memory of places the coarsest stage hears its top octaves only: slower waves are flat there,
+        and the memory tells one place from another.
         """
-        heard = 1 if coarser else TOP_OCTAVES if self.config.memory else self.phases.shape[0] + 1
-        cutoff = pixels_per_unit / 2 * self.config.cutoff
-        weights = {}
-        for octave in range(self.phases.shape[0]):
-            rho = math.log2(cutoff / (self.config.lowest_frequency * 2.0 ** (octave + 1)))
-            weight = fade(rho) - fade(rho - heard)
-            if weight > 0:
-                weights[octave] = weight
-        return weights
+        everything = self.bands.count + 1
+        heard = 1 if coarser else TOP_OCTAVES if self.config.memory else everything
+        return self.bands.speaking(pixels_per_unit, heard)
 
     def factors(
         self,

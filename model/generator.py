@@ -2,13 +2,15 @@
 
 Coarse to fine. Every stage has a lattice anchored in the field (`model.lattice`); it takes the
 stage below, upsampled by a Kaiser low-pass, adds the features that its own band can newly hold
-(grids of the memory of places, octaves of Fourier features), and runs valid modulated convolutions.
+(grids of the memory of places, octaves of noise and of Fourier features), and runs valid modulated
+convolutions.
 Each stage also adds to the image. Nothing is padded and nothing is normalised over pixels or batch,
 so a window in one go and the same window from tiles agree to rounding.
 
 Source: Karras et al. 2021 (StyleGAN3) for the alias-free layers; Wolski et al. 2024 for Fourier
 features over layers and scales. Differs: features are added, not concatenated; valid convolutions
-with exact spans instead of a margin; the level is a style of every layer; a memory of places.
+with exact spans instead of a margin; the level is a style of every layer; a memory of places;
+noise that is fixed in the field.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from model.fourier_input import FourierInput
 from model.lattice import Span, StageSpans, coordinates, stage_spans
 from model.layers import Mapping, ModulatedConv, SynthesisConv
 from model.memory import PlaceMemory
+from model.noise_input import NoiseInput
 from model.scale import Lattice, density
 from model.space import Window, check_batch
 
@@ -80,7 +83,8 @@ class Generator(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.mapping = Mapping(config.z_dim, config.w_dim, config.level_range)
-            self.fourier = FourierInput(config, seed)
+            self.fourier = FourierInput(config, seed) if config.waves_per_octave else None
+            self.noise = NoiseInput(config) if config.noise_features else None
             self.memory = (
                 PlaceMemory(config.memory, config.field_size, memory_device)
                 if config.memory
@@ -210,13 +214,21 @@ class Generator(nn.Module):
         else:
             x = torch.zeros(n, height, width * stage.width, dtype=dtype, device=self.device)
         # `x` is fresh: sums go in place, because passes over memory are what costs here.
-        waves = self.fourier.speaking(here.density, below is not None)
-        if waves:
+        waves = self.fourier.speaking(here.density, below is not None) if self.fourier else {}
+        if self.fourier and waves:
             x.baddbmm_(*self.fourier.factors(here.stage, here.xs, here.ys, waves, dtype))
+        features, mixes = [], []
         if recalled is not None:
-            mix = torch.cat([stage.recall[g] for g in recalled.grids]) * FEATURE_GAIN
+            features.append(recalled.features)
+            mixes += [stage.recall[g] * FEATURE_GAIN for g in recalled.grids]
+        if self.noise is not None:
+            for octave, weight in self.noise.bands.speaking(here.density, 1).items():
+                features.append(self.noise.read(octave, here.xs, here.ys, weight))
+                mixes.append(self.noise.mix[here.stage][octave])
+        if features:
             x.view(n, height * width, stage.width).baddbmm_(
-                recalled.features.flatten(1, 2).to(dtype), mix.to(dtype).expand(n, -1, -1)
+                torch.cat(features, dim=3).flatten(1, 2).to(dtype),
+                torch.cat(mixes).to(dtype).expand(n, -1, -1),
             )
         return x.view(n, height, width, stage.width).permute(0, 3, 1, 2)
 

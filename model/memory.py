@@ -12,7 +12,7 @@ import math
 import torch
 from torch import nn
 
-from kernels.feature_grid import feature_grid
+from kernels.feature_grid import Touched, feature_grid
 from model.config import MemoryConfig
 
 PAD = 2
@@ -36,12 +36,18 @@ class PlaceMemory(nn.Module):
     ) -> None:
         super().__init__()
         self.config, self.field_size = config, field_size
+        self._touched: list[Touched] = []
         self.grids = nn.ParameterList()
         for resolution in config.resolutions:
             columns, rows = (math.ceil(s * resolution) + 2 * PAD for s in field_size)
             self.grids.append(
                 nn.Parameter(torch.zeros(rows, columns, config.features, device=device))
             )
+
+    def watch(self) -> list[Touched]:
+        """From now on, note where gradients reach each grid; whoever asks clears the notes."""
+        self._touched = [Touched() for _ in self.grids]
+        return self._touched
 
     def speaking(self, pixels_per_unit: float, coarser: bool) -> dict[int, float]:
         """Grids that enter at a stage, with their weights in (0, 1].
@@ -73,4 +79,5 @@ class PlaceMemory(nn.Module):
         node_x = (xs + self.field_size[0] / 2) * resolution - 0.5 + PAD
         node_y = (ys + self.field_size[1] / 2) * resolution - 0.5 + PAD
         # A batch touches a millionth of a large grid: its gradient is added in place.
-        return feature_grid(self.grids[grid], node_x, node_y, add_to_grad=True)
+        touched = self._touched[grid] if self._touched else None
+        return feature_grid(self.grids[grid], node_x, node_y, add_to_grad=True, touched=touched)

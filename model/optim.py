@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
+
+from kernels.feature_grid import Touched
 
 
 class TouchedRMSprop(torch.optim.Optimizer):
@@ -20,10 +22,20 @@ class TouchedRMSprop(torch.optim.Optimizer):
         params: Tables [..., features]; rows are their last axis.
         lr: Step of a row whose gradient has its usual size.
         beta2: Share of the old second moment at a touch.
+        touched: What `feature_grid` says of each table's gradients, in the order of `params`; saves
+            the search for them in tables [rows, columns, features]. Cleared by `step`.
     """
 
-    def __init__(self, params: Iterable[torch.Tensor], lr: float, beta2: float = 0.9) -> None:
+    def __init__(
+        self,
+        params: Iterable[torch.Tensor],
+        lr: float,
+        beta2: float = 0.9,
+        touched: Sequence[Touched] = (),
+    ) -> None:
         super().__init__(params, {"lr": lr, "beta2": beta2})
+        every = [p for group in self.param_groups for p in group["params"]]
+        self._touched = dict(zip(every, touched, strict=True)) if touched else {}
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:
@@ -35,16 +47,25 @@ class TouchedRMSprop(torch.optim.Optimizer):
                 state = self.state[param]
                 if not state:
                     state["square"] = torch.zeros_like(param)
-                self._update(param, state["square"], group["lr"], group["beta2"])
+                touched = self._touched.get(param)
+                if touched is not None and touched.is_complete:
+                    for where in touched.rectangles:
+                        # Where two overlap the first clears the gradient of the second.
+                        parts = (param[where], param.grad[where], state["square"][where])
+                        self._update(*parts, group["lr"], group["beta2"])
+                else:
+                    self._update(param, param.grad, state["square"], group["lr"], group["beta2"])
+                if touched is not None:
+                    touched.clear()
 
     @staticmethod
-    def _update(param: torch.Tensor, square: torch.Tensor, lr: float, beta2: float) -> None:
-        features = param.shape[-1]
-        table, grad = param.view(-1, features), param.grad.view(-1, features)
-        rows = grad.abs().amax(1).nonzero()[:, 0]
-        g = grad[rows]
-        old = square.view(-1, features)[rows]
+    def _update(
+        param: torch.Tensor, grad: torch.Tensor, square: torch.Tensor, lr: float, beta2: float
+    ) -> None:
+        """Update the rows that have a gradient, and clear that."""
+        rows = grad.abs().amax(-1).nonzero(as_tuple=True)
+        g, old = grad[rows], square[rows]
         new = torch.where(old == 0, g.square(), old * beta2 + g.square() * (1 - beta2))
-        square.view(-1, features)[rows] = new
-        table[rows] -= lr * g / (new.sqrt() + 1e-12)
+        square[rows] = new
+        param[rows] -= lr * g / (new.sqrt() + 1e-12)
         grad[rows] = 0

@@ -25,14 +25,23 @@ class Preset:
     def for_field(
         self, field_size: tuple[float, float], level_range: tuple[float, float]
     ) -> Preset:
-        """The preset for a scene: its field, its levels, and grids only as fine as the scene is."""
-        memory = self.generator.memory
+        """The preset for a scene: its field, its levels, and grids only as fine as the scene is.
+
+        Beside a memory of places there are no waves: it tells one place from another, and detail
+        that is invented from noise shows no lattice.
+        """
+        memory, waves = self.generator.memory, self.generator.waves_per_octave
         if memory is not None:
+            waves = 0
             finest = self.generator.patch_size * 2 ** level_range[1]
             useful = [r for r in memory.resolutions if r < finest * 2**memory.ahead]
             memory = replace(memory, resolutions=tuple(useful) or memory.resolutions[:1])
         generator = replace(
-            self.generator, field_size=field_size, level_range=level_range, memory=memory
+            self.generator,
+            field_size=field_size,
+            level_range=level_range,
+            memory=memory,
+            waves_per_octave=waves,
         )
         return replace(self, generator=generator)
 

@@ -81,7 +81,7 @@ class Trainer:
         train: Rates, batch and budget.
         data: What is learned; which loss terms speak follows from what it knows.
         device: Where it runs; None: the CPU.
-        dtype: Of the generator's convolutions.
+        dtype: Of the networks' convolutions; gradient penalties are taken in float32.
         ranks: The processes that share every group.
 
     Raises:
@@ -135,7 +135,11 @@ class Trainer:
             # In the network's own order, which a resumable state counts on.
             network.insert(0, {"params": mapping, "share": self.train.mapping_lr_share})
         self.opt_G = torch.optim.Adam(network, lr=1e-3, betas=(0.0, 0.99), fused=True)
-        self.opt_M = TouchedRMSprop(memory, lr=self.train.memory_lr) if memory else None
+        self.opt_M: TouchedRMSprop | None = None
+        if self.G.memory is not None:
+            # Gradients that come from other processes too are not noted here.
+            touched = self.G.memory.watch() if self.ranks.count == 1 else ()
+            self.opt_M = TouchedRMSprop(memory, lr=self.train.memory_lr, touched=touched)
         self.opt_D = torch.optim.Adam(
             self.D.parameters(), lr=self.train.discriminator_lr, betas=(0.0, 0.99), fused=True
         )
@@ -380,7 +384,8 @@ class Trainer:
         self, reals: Reals, gen_img: torch.Tensor, levels: torch.Tensor
     ) -> dict[str, float]:
         self.opt_D.zero_grad(set_to_none=True)
-        real_logits, gen_logits = self.D(reals.images, reals.levels), self.D(gen_img, levels)
+        real_logits = self.D(reals.images, reals.levels, self.dtype)
+        gen_logits = self.D(gen_img, levels, self.dtype)
         loss_D = discriminator_loss(real_logits, gen_logits, self.loss.adversarial)
         losses = {
             "discriminator": float(loss_D.detach()),
@@ -411,8 +416,9 @@ class Trainer:
         """
         leaf = gen_img.detach().requires_grad_(True)
         with torch.no_grad():
-            real_logits = self.D(reals.images, reals.levels)
-        loss = generator_loss(real_logits, self.D(augment(leaf), levels), self.loss.adversarial)
+            real_logits = self.D(reals.images, reals.levels, self.dtype)
+        gen_logits = self.D(augment(leaf), levels, self.dtype)
+        loss = generator_loss(real_logits, gen_logits, self.loss.adversarial)
         (grad,) = torch.autograd.grad(loss, leaf)
         grad = grad / self.ranks.count  # as if of a mean over all ranks
         rms = self._mean_rms(float(grad.square().mean().sqrt()))

@@ -96,9 +96,15 @@ def load_patches(
 
 
 def unplaced_data(
-    collection: PatchCollection, patch_size: int, report: Report, tell: Tell = _nobody
+    collection: PatchCollection,
+    patch_size: int,
+    report: Report,
+    tell: Tell = _nobody,
+    aspect: float = 1.0,
 ) -> PatchData | ScenesData:
     """Patches as they are, for the paper's own way: no places. Of one scene, or of many.
+
+    `aspect` is width over height of the one scene: without places nothing in the patches tells it.
 
     Raises:
         ValueError: No patch has a level.
@@ -115,7 +121,7 @@ def unplaced_data(
     scenes = [scene for scene, has_level in zip(patches.scenes, known) if has_level]
     if len(set(scenes)) > 1:
         return ScenesData(images, levels, scenes)
-    return PatchData(images, levels)
+    return PatchData(images, levels, (max(aspect, 1.0), max(1 / aspect, 1.0)))
 
 
 def placed_data(

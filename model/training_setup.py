@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from model.training_stages import Placing
 
 PLACEMENTS = ("match", "none")
+MAX_ASPECT = 16
 
 Report = Callable[[str, float], None]
 """Called with what is being done and its share in [0, 1]; whatever it raises cancels."""
@@ -46,6 +47,8 @@ class Recipe:
     """Part of the image: x0, y0, x1, y1 in its pixels; None: all of it."""
     placement: str = "match"
     """Patches: 'match' finds their places, 'none' trains without."""
+    aspect: float = 1.0
+    """Width over height of the scene, where patches train without places."""
     exclude: tuple[str, ...] = ()
     """Names of patches to leave out."""
     licence: str = ""
@@ -65,6 +68,10 @@ class Recipe:
         if self.placement not in PLACEMENTS:
             raise ValueError(
                 f"placement must be one of {', '.join(PLACEMENTS)}, got {self.placement!r}."
+            )
+        if not 1 / MAX_ASPECT <= self.aspect <= MAX_ASPECT:
+            raise ValueError(
+                f"aspect must lie between 1/{MAX_ASPECT} and {MAX_ASPECT}, got {self.aspect:g}."
             )
 
     def to_json(self) -> dict[str, Any]:
@@ -120,6 +127,7 @@ def find_run(folder: Path) -> KnownRun:
             data=str(data.get("path", "")),
             folder=str(folder),
             placement=str(data.get("placement", "match")),
+            aspect=float(data.get("aspect", 1.0)),
             exclude=tuple(data.get("exclude", ())),
             resume=True,
         )
@@ -211,6 +219,7 @@ def _preset(recipe: Recipe, folder: Path) -> tuple[Preset, dict[str, Any]]:
         "crop": None if recipe.crop is None else list(recipe.crop),
         "licence": recipe.licence,
         "placement": recipe.placement,
+        "aspect": recipe.aspect,
         "path": str(Path(recipe.data).absolute()),
         "exclude": list(recipe.exclude),
     }
@@ -278,7 +287,8 @@ def _open(
             collection = collection.without(exclude)
         data["scenes"] = len(collection.scenes)
         if data.get("placement") == "none" or data["scenes"] > 1:
-            return unplaced_data(collection, patch_size, report, tell), None, None
+            aspect = float(data.get("aspect", 1.0))
+            return unplaced_data(collection, patch_size, report, tell, aspect), None, None
         known = recipe.resume or not ranks.is_first
         if early:
             begin = Placing.begin

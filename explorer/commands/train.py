@@ -61,6 +61,13 @@ def add_parser(subparsers: Any) -> None:
         default="match",
         help="patches: find their places, or train without (adversarially, the paper's way)",
     )
+    parser.add_argument(
+        "--aspect",
+        type=positive_float,
+        default=1.0,
+        metavar="A",
+        help="width over height of the scene, for --placement none (default: 1)",
+    )
     parser.add_argument("--exclude", metavar="F", help="patches to leave out, one name a line")
     parser.add_argument("--licence", default="", help="text for the checkpoint's head")
     parser.add_argument("--cache", metavar="FOLDER", help="where the image's pyramid is kept")
@@ -154,6 +161,7 @@ def _recipe(args: argparse.Namespace) -> Recipe:
         levels=tuple(args.levels) if args.levels else None,
         crop=tuple(args.crop) if args.crop else None,
         placement=args.placement,
+        aspect=args.aspect,
         exclude=tuple(read_excludes(Path(args.exclude))) if args.exclude else (),
         licence=args.licence,
         cache=args.cache,

@@ -140,6 +140,29 @@ def test_gradients_added_in_place_equal_those_returned(
     assert relative_error(values.grad, 2 * returned) < 1e-5
 
 
+@pytest.mark.parametrize("impl", ["ref", "cuda"])
+def test_a_periodic_grid_goes_on_as_if_laid_side_by_side(device: torch.device, impl: str) -> None:
+    """Across every edge, many periods off, and on the nodes themselves."""
+    node_x = torch.stack([torch.linspace(a, b, 11).double() for a, b in ((2.2, 15), (-31, 4))])
+    node_y = torch.stack([torch.linspace(a, b, 6).double() for a, b in ((-9, 9), (20.5, 33))])
+    leaf = table(4, False)
+    values = leaf.to(device, copy=True).requires_grad_()
+    out = feature_grid(values, node_x, node_y, periodic=True, weight=0.7, impl=impl)
+    # The same from copies beside each other, read in the middle.
+    exact = leaf.double().requires_grad_()
+    copies = exact.repeat(11, 11, 1)
+    shifted = (node_x + 5 * SHAPE[1], node_y + 5 * SHAPE[0])
+    expected = feature_grid(copies, *shifted, weight=0.7, impl="ref")
+    assert relative_error(out, expected) < 1e-5
+    cotangent = torch.randn(out.shape, generator=torch.Generator().manual_seed(1))
+    (grad,) = torch.autograd.grad(out, values, cotangent.to(device))
+    (wanted,) = torch.autograd.grad(expected, exact, cotangent)
+    assert relative_error(grad, wanted) < 1e-5
+    far = node_x + SHAPE[1] * 2.0**30  # more than an int holds
+    again = feature_grid(values, far, node_y, periodic=True, weight=0.7, impl="cuda")
+    assert relative_error(again, expected) < 1e-4  # float64 knows the place to 2**-19 node
+
+
 def test_beyond_131072_elements(device: torch.device) -> None:
     node_x = torch.linspace(-1, 13, 300).double()[None]
     node_y = torch.linspace(-1, 9, 120).double()[None]
@@ -201,6 +224,7 @@ def test_follows_torchs_deterministic_mode(host: HostLauncher) -> None:
         ({"table": torch.zeros(4, 4)}, "table must be"),
         ({"table": torch.zeros(5, 2), "shape": (3, 3)}, "must have 2"),
         ({"table": torch.zeros(4, 2), "shape": (0, 3)}, "shape must be"),
+        ({"table": torch.zeros(4, 2), "shape": (2, 3), "periodic": True}, "cannot be periodic"),
         ({"node_x": torch.zeros(1, 3)}, "must be float64"),
         ({"node_y": torch.zeros(2, 3).double()}, "must be float64"),
         ({"table": torch.zeros(2, 2, 2).requires_grad_() * 1, "add_to_grad": True}, "a leaf"),

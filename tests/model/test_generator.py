@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from model.checkpoints import header_of
 from model.generator import Generator
 from model.generator_space import GeneratorSpace
+from model.noise_input import CELLS_PER_CYCLE, TABLE, NoiseInput, noise_table
 from model.scale import density
 from model.space import ScaleSpace, Window
-from tests.model.small import small_generator
+from tests.model.small import CONFIG, small_generator
 
 
 def space_of(generator: Generator, dtype: torch.dtype = torch.float32) -> GeneratorSpace:
@@ -102,8 +103,46 @@ def test_a_change_of_the_memory_stays_near_its_place() -> None:
     assert (columns - center[1]).abs().max() < reach
 
 
-def test_no_grid_and_no_wave_is_finer_than_the_window() -> None:
+def test_noise_is_of_one_octave_and_has_no_direction() -> None:
+    noise = noise_table(2)
+    spectrum = torch.fft.fft2(noise.double(), dim=(0, 1)).abs().square().mean(2)
+    at = torch.fft.fftfreq(TABLE, dtype=torch.float64)
+    cycles = torch.hypot(at[:, None], at[None]) * CELLS_PER_CYCLE  # 1 at the highest frequency
+    inside = (cycles > 0.45) & (cycles < 1.1)
+    assert spectrum[inside].sum() > 0.999 * spectrum.sum()
+    torch.testing.assert_close(noise.std((0, 1)), torch.ones(2), atol=1e-3, rtol=0)
+    along_x = (at.abs()[None] > at.abs()[:, None]) & inside
+    assert abs(float(spectrum[along_x].sum() / spectrum[inside].sum()) - 0.5) < 0.03
+
+
+def test_noise_stays_at_its_place_at_every_level_and_repeats_far_off_only() -> None:
+    """The same points, read on lattices of three densities, hear the same."""
+    noise = NoiseInput(CONFIG)
+    octave = noise.bands.count - 1
+    point = torch.tensor([[0.137]], dtype=torch.float64)
+    here = noise.read(octave, point, point)
+    for step in (0.01, 0.003):
+        lattice = point + step * torch.arange(-2, 3, dtype=torch.float64)
+        there = noise.read(octave, lattice, lattice)
+        torch.testing.assert_close(there[:, 2:3, 2:3], here)
+    period = TABLE / CELLS_PER_CYCLE / (noise.bands.lowest * 2.0 ** (octave + 1))
+    torch.testing.assert_close(noise.read(octave, point + period, point - period), here)
+    assert (noise.read(octave, point + period / 3, point) - here).abs().max() > 0.1
+
+
+def test_noise_reaches_the_picture() -> None:
     generator = small_generator()
+    space, window = space_of(generator), Window((-0.3, -0.2), 3.0, 32, 32)
+    before = space.render([window])
+    with torch.no_grad():
+        for mix in generator.noise.mix:  # type: ignore[union-attr]
+            mix.zero_()
+    assert (space.render([window]) - before).abs().max() > 0.01
+
+
+def test_no_grid_no_wave_and_no_noise_is_finer_than_the_window() -> None:
+    generator = small_generator()
+    assert generator.fourier is not None and generator.noise is not None
     for level in np.linspace(0, 5, 41):
         d = density(float(level), 32)
         memory = generator.memory
@@ -116,6 +155,8 @@ def test_no_grid_and_no_wave_is_finer_than_the_window() -> None:
             for octave in generator.fourier.speaking(stage_density, coarser):
                 fastest = generator.fourier.freqs[octave].norm(dim=1).max()
                 assert fastest <= stage_density / 2
+            for octave in generator.noise.bands.speaking(stage_density, 1):
+                assert generator.noise.bands.lowest * 2 ** (octave + 1) <= stage_density / 2
         said = [memory.speaking(*stage) for stage in stages]
         for g, resolution in enumerate(memory.config.resolutions):
             total = sum(s.get(g, 0.0) for s in said)

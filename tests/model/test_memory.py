@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 import torch.nn.functional as F
 
@@ -78,6 +80,31 @@ def test_the_optimiser_moves_touched_rows_only_and_by_its_rate_at_first() -> Non
     assert moved == [[1, 2]]
     torch.testing.assert_close(table[1, 2].detach(), torch.tensor([-0.1, 0.1]))
     assert not table.grad.any()
+
+
+def test_the_optimiser_finds_what_it_is_told_was_touched() -> None:
+    """Inside, over an edge, far outside, and twice the same place: as by searching for it."""
+    memory = PlaceMemory(MemoryConfig(resolutions=(8.0, 16.0), features=3), (1.5, 1.0))
+    with torch.no_grad():
+        for grid in memory.grids:
+            grid.normal_(generator=torch.Generator().manual_seed(0))
+    searching = copy.deepcopy(memory)
+    optimisers = (
+        TouchedRMSprop(memory.parameters(), 0.1, touched=memory.watch()),
+        TouchedRMSprop(searching.parameters(), 0.1),
+    )
+    rng = torch.Generator().manual_seed(1)
+    for step in range(4):
+        xs = torch.tensor([[-0.2, 0.0, 0.3], [-0.9, -0.8, -0.7], [5.0, 5.1, 5.2]]).double()
+        ys = torch.tensor([[-0.1, 0.1], [0.4, 0.9], [-3.0, -2.9]]).double() + 0.05 * step
+        cotangent = torch.randn(3, 2, 3, 3, generator=rng)
+        for one, optimiser in zip((memory, searching), optimisers, strict=True):
+            for _ in range(2):
+                (one.read(step % 2, xs, ys) * cotangent).sum().backward()
+            optimiser.step()
+    for told, found in zip(memory.grids, searching.grids, strict=True):
+        torch.testing.assert_close(told, found, atol=0, rtol=0)
+        assert told.grad is not None and not told.grad.any()
 
 
 def test_the_warm_start_shows_the_image_at_once() -> None:
