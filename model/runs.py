@@ -31,6 +31,7 @@ from model.config import (
 )
 from model.distributed import Ranks
 from model.events import FOLDER as EVENTS
+from model.generator import Generator
 from model.generator_space import GeneratorSpace, choose_dtype
 from model.out_of_memory import free_cached, is_out_of_memory
 from model.placement.frame import FRAME
@@ -119,6 +120,7 @@ class Run:
         device: Where it trains; None: the CPU.
         ranks: The processes that train it together; only the first writes into the folder.
         finest: Level up to which the truth is known yet, octaves; None: all of it. See `learn`.
+        start: Whose weights a new run starts with; None: new ones, filled with the picture.
 
     Raises:
         ValueError: A new run was asked for and the folder holds one, or there is nothing to resume.
@@ -134,6 +136,7 @@ class Run:
         device: torch.device | None = None,
         ranks: Ranks = Ranks(),  # noqa: B008 - frozen
         finest: float | None = None,
+        start: Generator | None = None,
     ) -> None:
         self.folder, self.preset, self.source, self.data = folder, preset, source, data
         self.placing: Placing | None = None
@@ -166,7 +169,10 @@ class Run:
             self._catch_up()
         else:
             self.trainer.finest = self._finest
-            if preset.generator.memory is not None and source.picture is not None:
+            if start is not None:
+                self.trainer.G.load_state_dict(start.state_dict())
+                self.trainer.start_average()
+            elif preset.generator.memory is not None and source.picture is not None:
                 remember(self.trainer.G, source.picture)
                 self.trainer.start_average()
             if ranks.is_first:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from model.distributed import Ranks
+    from model.generator import Generator
     from model.presets import Preset
     from model.runs import Run
     from model.training_data import RunData
@@ -60,6 +61,8 @@ class Recipe:
     augment: str = ""
     """Before the discriminator: some of 'color,translation,cutout'; see `TrainConfig.augment`."""
     seed: int = 0
+    start: str = ""
+    """Path of a checkpoint whose weights a new run starts with; empty: with new ones."""
     resume: bool = False
     """Go on from the folder's saved state."""
     device: str = "auto"
@@ -176,7 +179,11 @@ def prepare(
         if not recipe.resume:
             preset = _fitted(recipe, preset, source)
         report("making the networks", 0.0)
-        run = Run(folder, preset, source, data, recipe.resume, device, ranks, finest)
+        start = None
+        if recipe.start and not recipe.resume:
+            preset, start = _started(Path(recipe.start), preset)
+            data["start"] = Path(recipe.start).name
+        run = Run(folder, preset, source, data, recipe.resume, device, ranks, finest, start)
     except BaseException:
         close(source)
         if placing is not None:
@@ -245,6 +252,31 @@ def _fitted(recipe: Recipe, preset: Preset, source: RunData) -> Preset:
             discriminator=replace(preset.discriminator, compared=COMPARED),
         )
     return preset.for_field(source.field_size, (low, high))
+
+
+def _started(path: Path, preset: Preset) -> tuple[Preset, Generator]:
+    """`preset` with the networks of a checkpoint, and its generator; the discriminator is new.
+
+    Raises:
+        CheckpointError: It cannot be read.
+        ValueError: It is of a scene of another shape.
+    """
+    import torch
+
+    from model.checkpoints import load_generator_space
+
+    generator = load_generator_space(path, torch.device("cpu")).generator
+    config = generator.config
+    wanted = preset.generator
+    pairs = zip(config.field_size, wanted.field_size, strict=True)
+    if any(abs(a - b) > 1e-3 for a, b in pairs) or config.patch_size != wanted.patch_size:
+        raise ValueError(
+            f"{path} has a field of {config.field_size} and patches of {config.patch_size} pixels, "
+            f"the data have {wanted.field_size} and {wanted.patch_size}; start with new weights."
+        )
+    # What it remembers is learned already: the discriminator speaks at once.
+    train = replace(preset.train, adversarial_start=0.0)
+    return replace(preset, generator=config, train=train), generator
 
 
 def _open(

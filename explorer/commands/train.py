@@ -83,6 +83,13 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--tensorboard", action="store_true", help="also write TensorBoard events into the run"
     )
+    parser.add_argument(
+        "--from",
+        dest="start",
+        default="",
+        metavar="CKPT",
+        help="start with the weights of a checkpoint; the discriminator is new and speaks at once",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="go on from the folder's saved state")
     add_device(parser)
@@ -168,6 +175,7 @@ def _recipe(args: argparse.Namespace) -> Recipe:
         autosave_seconds=args.autosave,
         augment=args.augment,
         seed=args.seed,
+        start=args.start,
         resume=args.resume,
         device=args.device,
     )

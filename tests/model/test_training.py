@@ -26,6 +26,7 @@ from model.runs import CHECKPOINT, LOG, STATE, Run, RunTick, load_config
 from model.sampling import LevelShare, draw_level, draw_windows
 from model.trainer import Diverged, Trainer
 from model.training_data import PictureData, Truth
+from model.training_setup import Recipe, close, prepare
 from tests.model.small import CONFIG
 
 TRAIN = TrainConfig(kimg=0.08, adversarial_start=0.5, group_size=4, groups=2, autosave_seconds=0.2)
@@ -128,6 +129,27 @@ def test_writes_a_checkpoint_that_opens_and_a_log(pyramid: ImagePyramid, tmp_pat
     lines = [json.loads(x) for x in (tmp_path / "run" / LOG).read_text().splitlines()]
     assert lines[-1]["step"] == 10
     assert list((tmp_path / "run" / "samples").glob("*.jpg"))
+
+
+def test_a_run_starts_with_the_weights_of_a_checkpoint(
+    pyramid: ImagePyramid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Run(tmp_path / "first", small_preset(pyramid), PictureData(pyramid), {})
+    first.train(lambda tick: None)
+    small = replace(small_preset(pyramid), generator=CONFIG)
+    monkeypatch.setitem(PRESETS, "laptop", small)
+    checkpoint = str(tmp_path / "first" / CHECKPOINT)
+    picture, cache = str(tmp_path / "picture.png"), str(tmp_path / "cache")
+    recipe = Recipe(picture, str(tmp_path / "next"), start=checkpoint, cache=cache)
+    run = prepare(recipe, lambda text, fraction: None)
+    opened = load_generator_space(checkpoint, torch.device("cpu"))
+    for name, tensor in opened.generator.state_dict().items():
+        torch.testing.assert_close(run.trainer.G.state_dict()[name], tensor.float(), rtol=0, atol=0)
+    assert run.trainer.step().adversarial  # what can be remembered is learned already
+    close(run.source)
+    other = replace(recipe, folder=str(tmp_path / "other"), crop=(0, 0, 300, 512))
+    with pytest.raises(ValueError, match=r"has a field of .* start with new weights"):
+        prepare(other, lambda text, fraction: None)
 
 
 def test_resume_gives_the_same_numbers_as_an_unbroken_run(
