@@ -25,6 +25,8 @@ from model.scale import level_of_density
 
 PREVIEW_PX = 640
 """Longer side of the preview inside a checkpoint."""
+FILE_BYTES = 16 << 20
+"""What a checkpoint takes at most, where coarser steps can bring it there."""
 _STEP, _IMAGE = ".step", ".image."
 _GRIDS = "memory.grids."
 _FINEST_STEP = 1 / 24
@@ -51,15 +53,18 @@ def save_tensors(
         temporary.unlink(missing_ok=True)
 
 
-def pack(generator: Generator) -> dict[str, torch.Tensor]:
-    """The tensors of a checkpoint: grids as images and steps, the rest in half precision."""
+def pack(generator: Generator, coarser: float = 1.0) -> dict[str, torch.Tensor]:
+    """The tensors of a checkpoint: grids as images and steps, the rest in half precision.
+
+    `coarser` multiplies the steps.
+    """
     packed = {}
     resolutions = generator.config.memory.resolutions if generator.config.memory else ()
     for name, tensor in generator.state_dict().items():
         tensor = tensor.detach().cpu()
         if name.startswith(_GRIDS):
             share = resolutions[int(name.removeprefix(_GRIDS))] / resolutions[-1]
-            images, packed[name + _STEP] = encode_grid(tensor, _FINEST_STEP * share)
+            images, packed[name + _STEP] = encode_grid(tensor, _FINEST_STEP * share * coarser)
             packed |= {f"{name}{_IMAGE}{k}": image for k, image in enumerate(images)}
         else:
             small = tensor.numel() <= _SMALL or tensor.dtype == torch.float64
@@ -100,10 +105,20 @@ def save_checkpoint(
 ) -> None:
     """Write `generator` so that `load_generator_space` opens it.
 
+    Grids are stored in as coarse steps as it takes for a file of `FILE_BYTES`, up to twice the
+    usual ones; a memory that is larger still makes a larger file.
+
     Raises:
         OSError: It cannot be written; nothing is left of it.
     """
-    save_tensors(Path(path), pack(generator), {METADATA_KEY: header.to_json()})
+    metadata = {METADATA_KEY: header.to_json()}
+    room = FILE_BYTES - len(metadata[METADATA_KEY])
+    for eighth in range(9):
+        packed = pack(generator, 2 ** (eighth / 8))
+        # What names and shapes take is some 100 bytes a tensor.
+        if sum(t.numel() * t.element_size() + 150 for t in packed.values()) <= room:
+            break
+    save_tensors(Path(path), packed, metadata)
 
 
 def load_generator_space(

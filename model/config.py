@@ -151,10 +151,10 @@ class TrainConfig:
     """Thousands of windows after which to stop; None: `minutes` alone decides."""
     adversarial_start: float = 0.4
     """Share of the run after which the discriminator joins."""
-    coarse_first: float = 3.0
+    coarse_first: float = 8.0
     """Without places: how many times as often as the finest octave the coarsest is drawn at the
     start; levels out over `coarse_until`, and stays level."""
-    coarse_until: float = 0.3
+    coarse_until: float = 0.4
     """Share of the run."""
     group_size: int = 8
     """Windows of one level that go through the networks together."""

@@ -38,7 +38,8 @@ def test_the_picture_comes_back(checkpoint: Path) -> None:
     before = GeneratorSpace(small_generator(), header, "x", torch.float32)
     window = [Window((-0.2, -0.1), 2.5, 64, 64)]
     difference = (space.render(window) - before.render(window)).abs()
-    assert difference.mean() < 0.012  # grids in steps of up to 1/24, half-precision weights
+    # A step of 1/24 alone errs by 1/96 on average; coarser grids add half of it each, at random.
+    assert difference.mean() < 0.015
     again = load_generator_space(checkpoint, CPU, "fp32")
     assert torch.equal(again.render(window), space.render(window))
     assert again.identity == space.identity
@@ -55,6 +56,25 @@ def test_grids_are_images_and_weights_two_bytes(checkpoint: Path) -> None:
     others = sum(p.numel() for p in generator.parameters()) - sum(g.numel() for g in grids)
     kept = sum(t.numel() * t.element_size() for n, t in tensors.items() if n not in images)
     assert 2 * others < kept < 4 * others + 4096
+
+
+def test_grids_get_coarser_steps_until_the_file_fits(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = checkpoint.stat().st_size
+    usual = load_file(checkpoint)["memory.grids.3.step"]
+    header = read_header(checkpoint)
+    for share, coarsest in ((0.99, 2.0), (0.01, 2.01)):  # the second never fits: twice, no more
+        monkeypatch.setattr("model.checkpoints.FILE_BYTES", int(full * share))
+        path = tmp_path / f"{share}.safetensors"
+        save_checkpoint(path, small_generator(), header)
+        ratio = (load_file(path)["memory.grids.3.step"] / usual).amax()
+        assert 1.05 < ratio <= coarsest
+        if share > 0.5:
+            assert path.stat().st_size <= full * share
+    assert (
+        load_generator_space(path, CPU).identity != load_generator_space(checkpoint, CPU).identity
+    )
 
 
 def test_a_file_of_the_first_format_still_opens(checkpoint: Path) -> None:
