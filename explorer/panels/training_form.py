@@ -26,7 +26,7 @@ from PySide6.QtWidgets import (
 
 from explorer.panels.doctor_page import verdict
 from model.data.report import DoctorReport
-from model.training_setup import Recipe
+from model.training_setup import MAX_ASPECT, Recipe
 
 RUNS_FOLDER = "scalespace-runs"
 _FIELD_PX = 28
@@ -142,6 +142,12 @@ class TrainingForm(QWidget):
             box.setValue(value)
             box.setEnabled(False)
             self.all_levels.toggled.connect(lambda on, b=box: b.setEnabled(not on))
+        self.aspect = QDoubleSpinBox()
+        self.aspect.setRange(1 / MAX_ASPECT, MAX_ASPECT)
+        self.aspect.setDecimals(3)
+        self.aspect.setSingleStep(0.05)
+        self.aspect.setValue(1.0)
+        self.aspect.setToolTip(tr("Without places nothing in the patches tells the scene's shape"))
         self.autosave = QSpinBox()
         self.autosave.setRange(5, 3600)
         self.autosave.setValue(60)
@@ -152,7 +158,12 @@ class TrainingForm(QWidget):
         form.addRow(tr("Seed"), self.seed)
         form.addRow(tr("Levels"), self.all_levels)
         form.addRow("", _row(self.lowest, self.highest))
+        form.addRow(tr("Width over height"), self.aspect)
         form.addRow(tr("Autosave every"), self.autosave)
+        self.placement.currentIndexChanged.connect(
+            lambda: form.setRowVisible(self.aspect, self.placement.currentData() == "none")
+        )
+        form.setRowVisible(self.aspect, False)
         return rest
 
     def _name_all(self) -> None:
@@ -168,6 +179,7 @@ class TrainingForm(QWidget):
             (self.all_levels, tr("All levels that the data hold")),
             (self.lowest, tr("Lowest level, octaves")),
             (self.highest, tr("Highest level, octaves")),
+            (self.aspect, tr("Width of the scene over its height")),
             (self.autosave, tr("Seconds from save to save")),
             (self.back, tr("Back to the report")),
             (self.start, tr("Start training")),
@@ -210,6 +222,7 @@ class TrainingForm(QWidget):
             minutes=self.minutes.value(),
             levels=levels,
             placement=self.placement.currentData(),
+            aspect=self.aspect.value(),
             exclude=self._report.excluded,
             autosave_seconds=float(self.autosave.value()),
             seed=self.seed.value(),

@@ -107,7 +107,10 @@ def test_dropped_data_become_a_scene_that_one_can_fly_through(
     assert form.rest.isVisible()
     run = tmp_path / "run"
     form.folder.setText(str(run))
+    assert not form.aspect.isVisible()  # placed patches tell it themselves
     form.placement.setCurrentIndex(form.placement.findData("none"))
+    assert form.aspect.isVisible()
+    form.aspect.setValue(1.25)
     form.seed.setValue(7)
     form.start.click()
     assert panel.page is panel.run
@@ -132,7 +135,8 @@ def test_dropped_data_become_a_scene_that_one_can_fly_through(
     panel.run.keep.click()
     stopped(app, qtbot)
     assert (run / STATE).exists() and str(run) in panel.run.state.text()
-    assert json.loads((run / "config.json").read_text())["train"]["seed"] == 7
+    config = json.loads((run / "config.json").read_text())
+    assert config["train"]["seed"] == 7 and config["generator"]["field_size"] == [1.25, 1.0]
     assert not (tmp_path / "settings" / FILE).exists()
 
 
