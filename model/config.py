@@ -22,8 +22,11 @@ class MemoryConfig:
     features: int = 4
     """Features a cell. At least 3: the first three are an image residual."""
     ahead: float = 0.5
-    """Octaves by which a grid may be denser than the pixels that read it. Linear interpolation
-    blurs what is near the grid's own limit: at 0 every level lacked its finest detail."""
+    """Octaves by which a grid may be denser than the window's pixels. Linear interpolation blurs
+    what is near the grid's own limit: at 0 every level lacked its finest detail."""
+    handed_over: float = 0.25
+    """Octaves by which a coarser stage must be denser than a grid to read it for the finer ones: on
+    sparser pixels the grid's finest detail would be lost on the way up, or come out as beads."""
 
 
 @dataclass(frozen=True)
@@ -221,7 +224,8 @@ def from_dict(cls: type[T], values: dict[str, Any]) -> T:
             hint = f"; did you mean '{near[0]}'?" if near else "."
             raise ValueError(f"{cls.__name__} has no field '{key}'{hint}")
         if key == "memory" and isinstance(value, dict):
-            # Checkpoints from before `ahead` had none.
-            value = from_dict(MemoryConfig, {"ahead": 0.0} | value)
+            # Checkpoints from before `ahead` had none; then all stages read as far ahead.
+            value = {"ahead": 0.0} | value
+            value = from_dict(MemoryConfig, {"handed_over": -value["ahead"]} | value)
         kwargs[key] = tuple(value) if isinstance(value, list) else value
     return cls(**kwargs)

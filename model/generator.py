@@ -187,7 +187,8 @@ class Generator(nn.Module):
         """What the memory newly says at a stage."""
         if self.memory is None:
             return None
-        speaking = self.memory.speaking(here.density, below is not None)
+        finest = here.stage == len(self.stages) - 1
+        speaking = self.memory.speaking(here.density, below is not None, finest)
         if not speaking:
             return None
         with torch.set_grad_enabled(teach and torch.is_grad_enabled()):

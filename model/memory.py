@@ -49,17 +49,25 @@ class PlaceMemory(nn.Module):
         self._touched = [Touched() for _ in self.grids]
         return self._touched
 
-    def speaking(self, pixels_per_unit: float, coarser: bool) -> dict[int, float]:
+    def speaking(self, pixels_per_unit: float, coarser: bool, finest: bool) -> dict[int, float]:
         """Grids that enter at a stage, with their weights in (0, 1].
 
-        A grid speaks where the stage is as dense as the grid, less `MemoryConfig.ahead`, and only
-        as far as the next coarser stage (if there is one) has not let it speak already: weights
-        telescope over stages.
+        A grid speaks at the finest stage where that is as dense as the grid, less
+        `MemoryConfig.ahead`, at others where they are denser by `MemoryConfig.handed_over`, and
+        only as far as the next coarser stage (if there is one) has not let it speak already:
+        weights telescope over stages.
+
+        Args:
+            pixels_per_unit: Density of the stage.
+            coarser: There is a coarser stage.
+            finest: There is no finer one.
         """
+        needed = self.config.handed_over
         weights = {}
         for g, resolution in enumerate(self.config.resolutions):
-            octaves = math.log2(pixels_per_unit / resolution) + self.config.ahead
-            weight = fade(octaves) - (fade(octaves - 1) if coarser else 0.0)
+            octaves = math.log2(pixels_per_unit / resolution)
+            weight = fade(octaves + self.config.ahead if finest else octaves - needed)
+            weight -= fade(octaves - 1 - needed) if coarser else 0.0
             if weight > 0:
                 weights[g] = weight
         return weights

@@ -147,11 +147,11 @@ def test_no_grid_no_wave_and_no_noise_is_finer_than_the_window() -> None:
         d = density(float(level), 32)
         memory = generator.memory
         assert memory is not None
-        stages = [(d / 2**k, k < 2) for k in range(3)]
-        for stage_density, coarser in stages:
-            for g in memory.speaking(stage_density, coarser):
-                finest = stage_density * 2**memory.config.ahead
-                assert memory.config.resolutions[g] <= finest
+        stages = [(d / 2**k, k < 2, k == 0) for k in range(3)]
+        for stage_density, coarser, is_finest in stages:
+            for g in memory.speaking(stage_density, coarser, is_finest):
+                ahead = memory.config.ahead if is_finest else -memory.config.handed_over
+                assert memory.config.resolutions[g] <= stage_density * 2**ahead
             for octave in generator.fourier.speaking(stage_density, coarser):
                 fastest = generator.fourier.freqs[octave].norm(dim=1).max()
                 assert fastest <= stage_density / 2
