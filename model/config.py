@@ -51,6 +51,9 @@ class GeneratorConfig:
     """Highest Fourier frequency of a layer over its Nyquist frequency; below 1 is non-critical."""
     waves_per_octave: int = 48
     """Fourier features an octave; 0: none, beside a memory of places (see `Preset.for_field`)."""
+    wave_stages: int | None = 1
+    """Stages that hear Fourier features, coarsest first; None: all, as the paper has it. Detail
+    that is invented from waves comes out as a lattice where they are few."""
     noise_features: int = 4
     """Features of seeded noise an octave, fixed in the field; 0: none."""
     lowest_frequency: float = 0.5
@@ -216,8 +219,8 @@ def from_dict(cls: type[T], values: dict[str, Any]) -> T:
     known = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     kwargs: dict[str, Any] = {}
     if cls is GeneratorConfig:
-        # Checkpoints from before there was noise have none.
-        values = {"noise_features": 0} | values
+        # Checkpoints from before there was noise have none, and waves at every stage.
+        values = {"noise_features": 0, "wave_stages": None} | values
     for key, value in values.items():
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)

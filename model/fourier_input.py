@@ -69,7 +69,7 @@ def draw_waves(config: GeneratorConfig, seed: int) -> tuple[torch.Tensor, torch.
 
 
 class FourierInput(nn.Module):
-    """Waves of all octaves, with a mixing matrix into the channels of every stage."""
+    """Waves of all octaves, with a mixing matrix for every stage that hears them."""
 
     freqs: torch.Tensor
     phases: torch.Tensor
@@ -83,18 +83,20 @@ class FourierInput(nn.Module):
         octaves, waves = phases.shape
         self.mix = nn.ParameterList(
             nn.Parameter(torch.randn(octaves, width, waves) * (0.5 / math.sqrt(waves)))
-            for width in config.widths
+            for width in config.widths[: config.wave_stages]
         )
 
-    def speaking(self, pixels_per_unit: float, coarser: bool) -> dict[int, float]:
+    def speaking(self, stage: int, pixels_per_unit: float) -> dict[int, float]:
         """Octaves that enter at a stage of this density, with their weights in (0, 1].
 
         Each enters at the coarsest stage that can hold it; see `OctaveBands.speaking`. Beside a
         memory of places the coarsest stage hears its top octaves only: slower waves are flat there,
         and the memory tells one place from another.
         """
+        if stage >= len(self.mix):
+            return {}
         everything = self.bands.count + 1
-        heard = 1 if coarser else TOP_OCTAVES if self.config.memory else everything
+        heard = 1 if stage else TOP_OCTAVES if self.config.memory else everything
         return self.bands.speaking(pixels_per_unit, heard)
 
     def factors(

@@ -215,7 +215,7 @@ class Generator(nn.Module):
         else:
             x = torch.zeros(n, height, width * stage.width, dtype=dtype, device=self.device)
         # `x` is fresh: sums go in place, because passes over memory are what costs here.
-        waves = self.fourier.speaking(here.density, below is not None) if self.fourier else {}
+        waves = self.fourier.speaking(here.stage, here.density) if self.fourier else {}
         if self.fourier and waves:
             x.baddbmm_(*self.fourier.factors(here.stage, here.xs, here.ys, waves, dtype))
         features, mixes = [], []
@@ -223,7 +223,7 @@ class Generator(nn.Module):
             features.append(recalled.features)
             mixes += [stage.recall[g] * FEATURE_GAIN for g in recalled.grids]
         if self.noise is not None:
-            for octave, weight in self.noise.bands.speaking(here.density, 1).items():
+            for octave, weight in self.noise.speaking(here.stage, here.density).items():
                 features.append(self.noise.read(octave, here.xs, here.ys, weight))
                 mixes.append(self.noise.mix[here.stage][octave])
         if features:

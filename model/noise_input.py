@@ -47,7 +47,7 @@ class NoiseInput(nn.Module):
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
-        self.bands = OctaveBands.of(config)
+        self.config, self.bands = config, OctaveBands.of(config)
         # Not stored with the weights: it is the same for every generator, and soon made.
         self.register_buffer("table", noise_table(config.noise_features), persistent=False)
         shifts = np.random.default_rng((_SEED, 1)).integers(0, TABLE, (self.bands.count, 2))
@@ -57,6 +57,15 @@ class NoiseInput(nn.Module):
             nn.Parameter(torch.randn(*shape, width) * (0.25 / config.noise_features**0.5))
             for width in config.widths
         )
+
+    def speaking(self, stage: int, pixels_per_unit: float) -> dict[int, float]:
+        """Octaves that enter at a stage (coarsest 0) of this density, with their weights in (0, 1].
+
+        Each enters at the coarsest stage that can hold it. Beside a memory of places the coarsest
+        stage hears its top octave only: what is slower is remembered.
+        """
+        heard = 1 if stage or self.config.memory else self.bands.count + 1
+        return self.bands.speaking(pixels_per_unit, heard)
 
     def read(
         self, octave: int, xs: torch.Tensor, ys: torch.Tensor, weight: float = 1.0

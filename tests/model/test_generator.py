@@ -141,21 +141,21 @@ def test_noise_reaches_the_picture() -> None:
 
 
 def test_no_grid_no_wave_and_no_noise_is_finer_than_the_window() -> None:
-    generator = small_generator()
+    generator = small_generator(wave_stages=None)
     assert generator.fourier is not None and generator.noise is not None
     for level in np.linspace(0, 5, 41):
         d = density(float(level), 32)
         memory = generator.memory
         assert memory is not None
         stages = [(d / 2**k, k < 2, k == 0) for k in range(3)]
-        for stage_density, coarser, is_finest in stages:
+        for k, (stage_density, coarser, is_finest) in enumerate(stages):
             for g in memory.speaking(stage_density, coarser, is_finest):
                 ahead = memory.config.ahead if is_finest else -memory.config.handed_over
                 assert memory.config.resolutions[g] <= stage_density * 2**ahead
-            for octave in generator.fourier.speaking(stage_density, coarser):
+            for octave in generator.fourier.speaking(2 - k, stage_density):
                 fastest = generator.fourier.freqs[octave].norm(dim=1).max()
                 assert fastest <= stage_density / 2
-            for octave in generator.noise.bands.speaking(stage_density, 1):
+            for octave in generator.noise.speaking(2 - k, stage_density):
                 assert generator.noise.bands.lowest * 2 ** (octave + 1) <= stage_density / 2
         said = [memory.speaking(*stage) for stage in stages]
         for g, resolution in enumerate(memory.config.resolutions):
