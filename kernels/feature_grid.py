@@ -142,11 +142,15 @@ def _feature_grid_ref(
     n, height_out, width_out = len(node_x), node_y.shape[1], node_x.shape[1]
     if 0 in (n, height_out, width_out):
         return table.new_zeros(n, height_out, width_out, table.shape[-1], dtype=torch.float32)
+    keeps_grad = torch.is_grad_enabled() and table.requires_grad
+    if grid.layout == _PERIODIC and not keeps_grad:
+        size = (grid.columns, grid.rows)
+        return _blended(table.float().expand(n, -1, -1, -1), node_x, node_y, grid.weight, size)
     first_x, first_y = node_x.amin(1).floor(), node_y.amin(1).floor()
     width = int((node_x.amax(1).floor() - first_x).max()) + 2
     height = int((node_y.amax(1).floor() - first_y).max()) + 2
     starts = [(int(y), int(x)) for y, x in zip(first_y, first_x, strict=True)]
-    if not (torch.is_grad_enabled() and table.requires_grad):
+    if not keeps_grad:
         cells = _gather(table, starts, height, width, grid).float()
         return _blended(cells, node_x - first_x[:, None], node_y - first_y[:, None], grid.weight)
     if grid.add_to_grad:
@@ -164,23 +168,32 @@ def _feature_grid_ref(
 
 
 def _blended(
-    cells: torch.Tensor, node_x: torch.Tensor, node_y: torch.Tensor, weight: float
+    cells: torch.Tensor,
+    node_x: torch.Tensor,
+    node_y: torch.Tensor,
+    weight: float,
+    period: tuple[int, int] | None = None,
 ) -> torch.Tensor:
-    """Interpolate nodes [N, height, width, F] at columns [N, W] and rows [N, H] of them."""
+    """Interpolate nodes [N, height, width, F] at columns [N, W] and rows [N, H] of them.
+
+    With a `period` (columns, rows) they begin again after so many.
+    """
     n, _, width, features = cells.shape
     out = cells.new_empty(n, node_y.shape[1], node_x.shape[1], features)
     for img, nodes, x, y in zip(out, cells, node_x, node_y, strict=True):
         column, row = x.floor().long().to(cells.device), y.floor().long().to(cells.device)
+        right, below = column + 1, row + 1
+        if period is not None:
+            column, right = column % period[0], right % period[0]
+            row, below = row % period[1], below % period[1]
         part_x = (x - x.floor()).float().to(cells.device)[None, :, None]
         part_y = (y - y.floor()).float().to(cells.device)[:, None]
         lines = nodes.flatten(1)
-        lines = torch.lerp(lines.index_select(0, row), lines.index_select(0, row + 1), part_y)
+        lines = torch.lerp(lines.index_select(0, row), lines.index_select(0, below), part_y)
         if weight != 1.0:
             lines *= weight
         lines = lines.view(-1, width, features)
-        torch.lerp(
-            lines.index_select(1, column), lines.index_select(1, column + 1), part_x, out=img
-        )
+        torch.lerp(lines.index_select(1, column), lines.index_select(1, right), part_x, out=img)
     return out
 
 

@@ -148,11 +148,11 @@ class Generator(nn.Module):
         image: torch.Tensor | None = None
         below: _Place | None = None
         for stage, here in zip(self.stages, places, strict=True):
-            recalled = self._recall(here, below, teach_memory)
-            x = self._enter(cast(Stage, stage), here, below, recalled, h, w, dtype)
+            heard = self._hear(cast(Stage, stage), here, below, teach_memory)
+            x = self._enter(cast(Stage, stage), here, below, heard, h, w, dtype)
             for conv in cast(Stage, stage).convs:
                 x = conv(x, w)
-            image = self._add_image(cast(Stage, stage), here, below, recalled, x, image, w)
+            image = self._add_image(cast(Stage, stage), here, below, heard, x, image, w)
             h, below = x, here
         return cast(torch.Tensor, image)
 
@@ -183,24 +183,36 @@ class Generator(nn.Module):
             for k in reversed(range(n))
         ]
 
-    def _recall(self, here: _Place, below: _Place | None, teach: bool) -> _Recalled | None:
-        """What the memory newly says at a stage."""
-        if self.memory is None:
+    def _hear(self, stage: Stage, here: _Place, below: _Place | None, teach: bool) -> _Heard | None:
+        """What the memory and the noise newly say at a stage."""
+        maps: list[torch.Tensor] = []
+        mixes: list[torch.Tensor] = []
+        image_mixes: list[torch.Tensor] = []
+        if self.memory is not None:
+            finest = here.stage == len(self.stages) - 1
+            speaking = self.memory.speaking(here.density, below is not None, finest)
+            with torch.set_grad_enabled(teach and torch.is_grad_enabled()):
+                maps += [self.memory.read(g, here.xs, here.ys, v) for g, v in speaking.items()]
+            mixes += [stage.recall[g] * FEATURE_GAIN for g in speaking]
+            image_mixes += [stage.recall_image[g] for g in speaking]
+        remembers = bool(maps)
+        if self.noise is not None:
+            for octave, weight in self.noise.speaking(here.stage, here.density).items():
+                maps.append(self.noise.read(octave, here.xs, here.ys, weight))
+                mixes.append(self.noise.mix[here.stage][octave])
+                # Noise is no picture; rows of zeros save a second copy of the features.
+                image_mixes.append(mixes[-1].new_zeros(len(mixes[-1]), 3))
+        if not maps:
             return None
-        finest = here.stage == len(self.stages) - 1
-        speaking = self.memory.speaking(here.density, below is not None, finest)
-        if not speaking:
-            return None
-        with torch.set_grad_enabled(teach and torch.is_grad_enabled()):
-            features = [self.memory.read(g, here.xs, here.ys) * v for g, v in speaking.items()]
-        return _Recalled(list(speaking), torch.cat(features, dim=3))
+        image_mix = torch.cat(image_mixes) if remembers else None
+        return _Heard(torch.cat(maps, dim=3), torch.cat(mixes), image_mix)
 
     def _enter(
         self,
         stage: Stage,
         here: _Place,
         below: _Place | None,
-        recalled: _Recalled | None,
+        heard: _Heard | None,
         h: torch.Tensor | None,
         w: torch.Tensor,
         dtype: torch.dtype,
@@ -218,18 +230,9 @@ class Generator(nn.Module):
         waves = self.fourier.speaking(here.stage, here.density) if self.fourier else {}
         if self.fourier and waves:
             x.baddbmm_(*self.fourier.factors(here.stage, here.xs, here.ys, waves, dtype))
-        features, mixes = [], []
-        if recalled is not None:
-            features.append(recalled.features)
-            mixes += [stage.recall[g] * FEATURE_GAIN for g in recalled.grids]
-        if self.noise is not None:
-            for octave, weight in self.noise.speaking(here.stage, here.density).items():
-                features.append(self.noise.read(octave, here.xs, here.ys, weight))
-                mixes.append(self.noise.mix[here.stage][octave])
-        if features:
+        if heard is not None:
             x.view(n, height * width, stage.width).baddbmm_(
-                torch.cat(features, dim=3).flatten(1, 2).to(dtype),
-                torch.cat(mixes).to(dtype).expand(n, -1, -1),
+                heard.features.flatten(1, 2).to(dtype), heard.mix.to(dtype).expand(n, -1, -1)
             )
         return x.view(n, height, width, stage.width).permute(0, 3, 1, 2)
 
@@ -238,7 +241,7 @@ class Generator(nn.Module):
         stage: Stage,
         here: _Place,
         below: _Place | None,
-        recalled: _Recalled | None,
+        heard: _Heard | None,
         x: torch.Tensor,
         image: torch.Tensor | None,
         w: torch.Tensor,
@@ -250,9 +253,8 @@ class Generator(nn.Module):
             rgb = rgb + self._upsample(
                 image, below.x.image, here.x.image, below.y.image, here.y.image
             )
-        if recalled is not None:
-            mix = torch.cat([stage.recall_image[g] for g in recalled.grids])
-            seen = torch.matmul(recalled.features, mix).permute(0, 3, 1, 2)
+        if heard is not None and heard.image_mix is not None:
+            seen = torch.matmul(heard.features, heard.image_mix).permute(0, 3, 1, 2)
             rgb = rgb + _crop(seen, here.x.entry, here.x.image, here.y.entry, here.y.image)
         return rgb
 
@@ -289,13 +291,15 @@ class _Place:
 
 
 @dataclass(frozen=True)
-class _Recalled:
-    """What the memory says at the pixels of a stage's entry."""
+class _Heard:
+    """What grids of the memory, and octaves of noise, say at the pixels of a stage's entry."""
 
-    grids: list[int]
-    """Which grids speak."""
     features: torch.Tensor
-    """Their features, one grid after the other, each times its weight: float32 [N, H, W, F]."""
+    """One grid or octave after the other, each times its weight: float32 [N, H, W, F]."""
+    mix: torch.Tensor
+    """Into the stage's channels, [F, width]."""
+    image_mix: torch.Tensor | None
+    """Into the image, [F, 3]; None where no grid speaks."""
 
 
 def _crop(x: torch.Tensor, from_x: Span, to_x: Span, from_y: Span, to_y: Span) -> torch.Tensor:

@@ -72,13 +72,16 @@ class PlaceMemory(nn.Module):
                 weights[g] = weight
         return weights
 
-    def read(self, grid: int, xs: torch.Tensor, ys: torch.Tensor) -> torch.Tensor:
+    def read(
+        self, grid: int, xs: torch.Tensor, ys: torch.Tensor, weight: float = 1.0
+    ) -> torch.Tensor:
         """Interpolate one grid on a lattice; its nearest edge goes on outside the field.
 
         Args:
             grid: Which grid.
             xs: Column coordinates, float64 [N, W] on the CPU, field units, rising.
             ys: Row coordinates, float64 [N, H], field units, rising.
+            weight: Factor on it: how far the grid speaks.
 
         Returns:
             float32 [N, H, W, features].
@@ -88,4 +91,6 @@ class PlaceMemory(nn.Module):
         node_y = (ys + self.field_size[1] / 2) * resolution - 0.5 + PAD
         # A batch touches a millionth of a large grid: its gradient is added in place.
         touched = self._touched[grid] if self._touched else None
-        return feature_grid(self.grids[grid], node_x, node_y, add_to_grad=True, touched=touched)
+        return feature_grid(
+            self.grids[grid], node_x, node_y, weight=weight, add_to_grad=True, touched=touched
+        )
