@@ -167,7 +167,8 @@ class Run:
         else:
             self.trainer.finest = self._finest
             if preset.generator.memory is not None and source.picture is not None:
-                remember(self.trainer.G, source.picture)
+                # What cannot be known yet would only take time: `_catch_up` fills it.
+                remember(self.trainer.G, source.picture, up_to=self._readable(self._finest))
                 self.trainer.start_average()
             if ranks.is_first:
                 save_config(folder, preset, data)
@@ -202,13 +203,20 @@ class Run:
         if memory is not None and average is not None and picture is not None:
             # As at the start of a run; what was learned on coarser grids stays.
             known = density(trainer.finest, self.preset.generator.patch_size)
-            remember(trainer.G, picture, lambda _share: give_way(), finer_than=known)
+            readable = self._readable(self._finest)
+            remember(trainer.G, picture, lambda _share: give_way(), known, readable)
             for grid, averaged, cells in zip(
                 memory.grids, average.grids, memory.config.resolutions, strict=True
             ):
-                if cells > known:
+                if known < cells <= readable:
                     averaged.data.copy_(grid.data)
         trainer.finest = self._finest
+
+    def _readable(self, level: float) -> float:
+        """Cells per field unit below which windows of `level` read grids of the memory."""
+        memory = self.preset.generator.memory
+        ahead = 0.0 if memory is None else memory.ahead
+        return density(level + ahead, self.preset.generator.patch_size)
 
     def train(
         self,
