@@ -57,6 +57,9 @@ TICK_STEPS = 20
 RECOVERIES = 5
 """Times that a run goes back to its last good state, each at half the rates, before it gives up."""
 
+MOST_SHOWING = 0.02
+"""Share of the time that may go into checkpoints and samples between the first and the last."""
+
 
 @dataclass(frozen=True)
 class RunTick:
@@ -145,6 +148,7 @@ class Run:
         self.distances: dict[str, float] = {}
         """By octave, of the newest samples, dB: see `model.samples.strip_distance`."""
         self._untold: dict[str, float] = {}
+        self._show_from = 0.0
         if not resume and (folder / STATE).exists():
             raise ValueError(
                 f"{folder} already holds a run; add --resume to go on, or name a new folder."
@@ -262,7 +266,7 @@ class Run:
                 self._tick(on_tick, statuses)
                 statuses = []
             if not is_saved or time.monotonic() - saved > self.preset.train.autosave_seconds:
-                self.save()  # the first time after one step: somebody may wait for that
+                self._autosave()  # the first time after one step: somebody may wait for that
                 is_saved, saved = True, time.monotonic()
         if statuses:
             self._tick(on_tick, statuses)
@@ -332,8 +336,20 @@ class Run:
         """Resumable state, checkpoint of the averaged weights, sample strip. By the first rank."""
         if not self.trainer.ranks.is_first:
             return
+        save_state(self.folder / STATE, self.trainer)
+        self._show()
+
+    def _autosave(self) -> None:
+        """The resumable state; what follows from it too, where that takes little of the time."""
+        if self.trainer.ranks.is_first and time.monotonic() < self._show_from:
+            save_state(self.folder / STATE, self.trainer)
+        else:
+            self.save()
+
+    def _show(self) -> None:
+        """Checkpoint of the averaged weights, and sample strip."""
+        began = time.monotonic()
         trainer, space = self.trainer, self.space()
-        save_state(self.folder / STATE, trainer)
         training = {
             "kimg": trainer.cur_nimg / 1000,
             "minutes": trainer.elapsed / 60,
@@ -353,6 +369,8 @@ class Run:
         )
         save_checkpoint(self.folder / CHECKPOINT, trainer.G_ema, header)
         self._save_samples(space)
+        now = time.monotonic()
+        self._show_from = now + (now - began) * (1 / MOST_SHOWING - 1)
 
     def _save_samples(self, space: GeneratorSpace) -> None:
         """The strip of samples; of many scenes, four are generated."""
