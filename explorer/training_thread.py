@@ -362,6 +362,8 @@ class TrainingThread:
         if note and note != self._note:
             self._mailbox.put(TrainingNote(note))
         self._note = note
+        if self._live is None:
+            self._publish(run)  # before the first save: the person waits for something to change
         self._statuses.append(status)
         now = time.perf_counter()
         if now - self._ticked_at < self.config.tick_s:

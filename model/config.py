@@ -185,7 +185,7 @@ class TrainConfig:
     seed: int = 0
     """Seeds weights, places and levels."""
     autosave_seconds: float = 60.0
-    """From one resumable state to the next."""
+    """From one resumable state to the next; checkpoints and samples may come less often."""
 
     def __post_init__(self) -> None:
         parse_policy(self.augment)

@@ -58,6 +58,9 @@ TICK_STEPS = 20
 RECOVERIES = 5
 """Times that a run goes back to its last good state, each at half the rates, before it gives up."""
 
+MOST_SHOWING = 0.02
+"""Share of the time that may go into checkpoints and samples between the first and the last."""
+
 
 @dataclass(frozen=True)
 class RunTick:
@@ -148,6 +151,7 @@ class Run:
         self.distances: dict[str, float] = {}
         """By octave, of the newest samples, dB: see `model.samples.strip_distance`."""
         self._untold: dict[str, float] = {}
+        self._show_from = 0.0
         if not resume and (folder / STATE).exists():
             raise ValueError(
                 f"{folder} already holds a run; add --resume to go on, or name a new folder."
@@ -173,7 +177,8 @@ class Run:
                 self.trainer.G.load_state_dict(start.state_dict())
                 self.trainer.start_average()
             elif preset.generator.memory is not None and source.picture is not None:
-                remember(self.trainer.G, source.picture)
+                # What cannot be known yet would only take time: `_catch_up` fills it.
+                remember(self.trainer.G, source.picture, up_to=self._readable(self._finest))
                 self.trainer.start_average()
             if ranks.is_first:
                 save_config(folder, preset, data)
@@ -208,13 +213,20 @@ class Run:
         if memory is not None and average is not None and picture is not None:
             # As at the start of a run; what was learned on coarser grids stays.
             known = density(trainer.finest, self.preset.generator.patch_size)
-            remember(trainer.G, picture, lambda _share: give_way(), finer_than=known)
+            readable = self._readable(self._finest)
+            remember(trainer.G, picture, lambda _share: give_way(), known, readable)
             for grid, averaged, cells in zip(
                 memory.grids, average.grids, memory.config.resolutions, strict=True
             ):
-                if cells > known:
+                if known < cells <= readable:
                     averaged.data.copy_(grid.data)
         trainer.finest = self._finest
+
+    def _readable(self, level: float) -> float:
+        """Cells per field unit below which windows of `level` read grids of the memory."""
+        memory = self.preset.generator.memory
+        ahead = 0.0 if memory is None else memory.ahead
+        return density(level + ahead, self.preset.generator.patch_size)
 
     def train(
         self,
@@ -260,7 +272,7 @@ class Run:
                 self._tick(on_tick, statuses)
                 statuses = []
             if not is_saved or time.monotonic() - saved > self.preset.train.autosave_seconds:
-                self.save()  # the first time after one step: somebody may wait for that
+                self._autosave()  # the first time after one step: somebody may wait for that
                 is_saved, saved = True, time.monotonic()
         if statuses:
             self._tick(on_tick, statuses)
@@ -330,8 +342,20 @@ class Run:
         """Resumable state, checkpoint of the averaged weights, sample strip. By the first rank."""
         if not self.trainer.ranks.is_first:
             return
+        save_state(self.folder / STATE, self.trainer)
+        self._show()
+
+    def _autosave(self) -> None:
+        """The resumable state; what follows from it too, where that takes little of the time."""
+        if self.trainer.ranks.is_first and time.monotonic() < self._show_from:
+            save_state(self.folder / STATE, self.trainer)
+        else:
+            self.save()
+
+    def _show(self) -> None:
+        """Checkpoint of the averaged weights, and sample strip."""
+        began = time.monotonic()
         trainer, space = self.trainer, self.space()
-        save_state(self.folder / STATE, trainer)
         training = {
             "kimg": trainer.cur_nimg / 1000,
             "minutes": trainer.elapsed / 60,
@@ -351,6 +375,8 @@ class Run:
         )
         save_checkpoint(self.folder / CHECKPOINT, trainer.G_ema, header)
         self._save_samples(space)
+        now = time.monotonic()
+        self._show_from = now + (now - began) * (1 / MOST_SHOWING - 1)
 
     def _save_samples(self, space: GeneratorSpace) -> None:
         """The strip of samples; of many scenes, four are generated."""

@@ -24,7 +24,7 @@ from explorer.training_messages import (
     WeightsReady,
 )
 from explorer.training_thread import BesideConfig, TrainingThread
-from model.runs import CHECKPOINT, CONFIG, STATE
+from model.runs import CHECKPOINT, CONFIG, STATE, Run
 from model.trainer import Trainer
 from model.training_setup import Recipe, prepare, recipe_from_json
 from tests.explorer.training_sets import recipe_for, small_presets, wait_for, write_patches
@@ -105,6 +105,26 @@ def test_frozen_weights_stay_as_they_are(watch, tmp_path: Path) -> None:
     watched.wait(TrainingTick, len(watched.all(TrainingTick)) + 3)
     after = live.space.generator.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_the_first_weights_are_shown_before_anything_is_saved(
+    watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[int] = []
+    publish, save = TrainingThread._publish, Run.save
+
+    def publishing(thread: TrainingThread, run: Run) -> None:
+        publish(thread, run)
+        shown.append(run.trainer.step_count)
+
+    def saving(run: Run) -> None:
+        assert shown, "saved before it was shown"
+        save(run)
+
+    monkeypatch.setattr(TrainingThread, "_publish", publishing)
+    monkeypatch.setattr(Run, "save", saving)
+    watched = watch(kimg=0.08)
+    assert watched.end().kept and shown[0] == 1 and not watched.all(Failure)
 
 
 def test_a_pause_makes_no_steps_and_a_snapshot_works_in_it(watch, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import torch
 import torch.nn.functional as F
@@ -107,26 +108,60 @@ def test_the_optimiser_finds_what_it_is_told_was_touched() -> None:
         assert told.grad is not None and not told.grad.any()
 
 
+class Waves:
+    """A smooth picture that the grids can hold."""
+
+    identity, patch_size, field_size, level_range = "waves", 32, (1.3, 1.0), (0.0, 5.0)
+
+    def render(self, windows: list[Window]) -> torch.Tensor:
+        (window,) = windows
+        d = 32 * 2.0**window.level
+        x = window.origin_xy[0] + (torch.arange(window.width) + 0.5) / d
+        y = window.origin_xy[1] + (torch.arange(window.height) + 0.5) / d
+        wave = torch.sin(9 * x)[None, :] * torch.cos(7 * y)[:, None]
+        return (wave[None] * torch.tensor([0.8, 0.3, -0.5])[:, None, None])[None]
+
+
 def test_the_warm_start_shows_the_image_at_once() -> None:
     generator = small_generator()
     for stage in generator.stages:
         torch.nn.init.zeros_(stage.to_rgb.weight)
-
-    class Waves:
-        """A smooth picture that the grids can hold."""
-
-        identity, patch_size, field_size, level_range = "waves", 32, (1.3, 1.0), (0.0, 5.0)
-
-        def render(self, windows: list[Window]) -> torch.Tensor:
-            (window,) = windows
-            d = 32 * 2.0**window.level
-            x = window.origin_xy[0] + (torch.arange(window.width) + 0.5) / d
-            y = window.origin_xy[1] + (torch.arange(window.height) + 0.5) / d
-            wave = torch.sin(9 * x)[None, :] * torch.cos(7 * y)[:, None]
-            return (wave[None] * torch.tensor([0.8, 0.3, -0.5])[:, None, None])[None]
-
     remember(generator, Waves())
     window = Window((-0.5, -0.4), 2.0, 100, 120)
     with torch.no_grad():
         error = generator([window]) - Waves().render([window])
     assert error.abs().max() < 0.06  # of 0.8: grids are linear, upsampling has four taps
+
+
+def test_the_warm_start_is_exact_at_every_node_of_every_grid() -> None:
+    """A grid and all coarser ones, read at its own nodes, beyond the field too: the truth."""
+    generator = small_generator()
+    remember(generator, Waves())
+    memory = generator.memory
+    assert memory is not None
+    for g, cells in enumerate(memory.config.resolutions):
+        rows, columns, _ = memory.grids[g].shape
+        left, top = (-side / 2 - PAD / cells for side in memory.field_size)
+        level = math.log2(cells / 32)
+        truth = Waves().render([Window((left, top), level, rows, columns)])[0]
+        xs, ys = (
+            first + (torch.arange(count, dtype=torch.float64)[None] + 0.5) / cells
+            for first, count in ((left, columns), (top, rows))
+        )
+        with torch.no_grad():
+            shown = sum(memory.read(coarse, xs, ys)[0, ..., :3] for coarse in range(g + 1))
+        torch.testing.assert_close(shown.permute(2, 0, 1), truth, atol=1e-5, rtol=0)
+
+
+def test_the_warm_start_in_two_parts_is_the_same_as_in_one() -> None:
+    whole, parts = small_generator(), small_generator()
+    remember(whole, Waves())
+    assert whole.memory is not None and parts.memory is not None
+    middle = whole.memory.config.resolutions[2]
+    before = [grid.detach().clone() for grid in parts.memory.grids]
+    remember(parts, Waves(), up_to=middle)
+    left = [torch.equal(grid, old) for grid, old in zip(parts.memory.grids, before, strict=True)]
+    assert left == [g > 2 for g in range(len(left))] and left[-1]
+    remember(parts, Waves(), finer_than=middle)
+    for one, other in zip(whole.memory.grids, parts.memory.grids, strict=True):
+        assert torch.equal(one, other)

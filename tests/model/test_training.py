@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
+from model import runs
 from model.checkpoints import load_generator_space
 from model.config import DiscriminatorConfig, LossConfig, TrainConfig
 from model.header import read_header
@@ -168,6 +170,47 @@ def test_resume_gives_the_same_numbers_as_an_unbroken_run(
     assert again_preset == preset
     resumed = Run(tmp_path / "b", again_preset, PictureData(pyramid), data, resume=True)
     assert begun + losses(resumed, 7) == unbroken
+
+
+@pytest.mark.parametrize(("share", "checkpoints"), [(1e-9, 2), (1.0, 11)])
+def test_an_autosave_always_keeps_the_state_and_the_rest_within_its_share_of_the_time(
+    pyramid: ImagePyramid,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    share: float,
+    checkpoints: int,
+) -> None:
+    """The first and the last save write everything."""
+    monkeypatch.setattr("model.runs.MOST_SHOWING", share)
+    written: dict[str, list[int]] = {"save_state": [], "save_checkpoint": []}
+    run = Run(
+        tmp_path / "run",
+        small_preset(pyramid, replace(TRAIN, autosave_seconds=-1.0)),
+        PictureData(pyramid),
+        {},
+    )
+    for name, steps in written.items():
+        monkeypatch.setattr(
+            f"model.runs.{name}", noted(getattr(runs, name), steps, lambda: run.trainer.step_count)
+        )
+    run.train(lambda tick: None)
+    assert written["save_state"] == [*range(1, 11), 10]
+    found = written["save_checkpoint"]
+    assert len(found) == checkpoints and found[0] == 1 and found[-1] == 10
+    again = Run(tmp_path / "run", run.preset, PictureData(pyramid), {}, resume=True)
+    assert again.trainer.step_count == 10
+
+
+def noted(
+    save: Callable[..., None], steps: list[int], step: Callable[[], int]
+) -> Callable[..., None]:
+    """`save`, which writes down at which steps it is called."""
+
+    def noting(*args: object) -> None:
+        steps.append(step())
+        save(*args)
+
+    return noting
 
 
 def test_a_run_is_never_overwritten_and_nothing_is_resumed_from_nothing(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.config import DiscriminatorConfig, TrainConfig
+from model.config import DiscriminatorConfig, MemoryConfig, TrainConfig
 from model.data.cut import CutConfig, write_patches
 from model.data.patches import PatchCollection, open_patches
 from model.placement import frame as frames
@@ -69,7 +69,8 @@ def finished(placing: Placing) -> list[Stage]:
 
 
 def small_preset() -> Preset:
-    small = replace(SMALL, widths=(12, 8), waves_per_octave=4)
+    memory = MemoryConfig(resolutions=(8.0, 16.0, 32.0, 64.0, 120.0))
+    small = replace(SMALL, widths=(12, 8), waves_per_octave=4, memory=memory)
     train = TrainConfig(kimg=1.0, group_size=2, groups=1, autosave_seconds=3600.0)
     return Preset(small, DiscriminatorConfig(widths=(8, 8)), train=train)
 
@@ -225,7 +226,11 @@ def test_a_run_goes_on_with_fuller_data_and_resumes_from_either_state(
     monkeypatch.setitem(PRESETS, "laptop", small_preset())
     run = prepared(scene, tmp_path / "run")
     trainer, placing = run.trainer, run.placing
-    assert placing is not None
+    assert placing is not None and trainer.G.memory is not None
+    filled = [bool(grid.any()) for grid in trainer.G.memory.grids]
+    # What windows of a known level read, and no more.
+    speaking = trainer.G.memory.speaking(PATCH_PX * 2**trainer.finest, coarser=False)
+    assert filled == [g in speaking for g in range(5)] and not all(filled)
     early = json.loads((tmp_path / "run" / CONFIG).read_text())["data"]["early"]
     assert early["patches"] <= 48 and early["finest"] == trainer.finest < 1.2
     high = trainer.generator_config.level_range[1]
