@@ -229,7 +229,7 @@ def test_a_run_goes_on_with_fuller_data_and_resumes_from_either_state(
     assert placing is not None and trainer.G.memory is not None
     filled = [bool(grid.any()) for grid in trainer.G.memory.grids]
     # What windows of a known level read, and no more.
-    speaking = trainer.G.memory.speaking(PATCH_PX * 2**trainer.finest, coarser=False)
+    speaking = trainer.G.memory.speaking(PATCH_PX * 2**trainer.finest, False, True)
     assert filled == [g in speaking for g in range(5)] and not all(filled)
     early = json.loads((tmp_path / "run" / CONFIG).read_text())["data"]["early"]
     assert early["patches"] <= 48 and early["finest"] == trainer.finest < 1.2
