@@ -13,10 +13,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from model.checkpoints import header_of, load_generator_space, render_preview, save_checkpoint
+from model.config import GeneratorConfig, from_dict, to_dict
 from model.generator_space import GeneratorSpace
 from model.header import METADATA_KEY, CheckpointError, read_header
 from model.space import Window
-from tests.model.small import small_generator
+from tests.model.small import CONFIG, small_generator
 
 CPU = torch.device("cpu")
 
@@ -90,6 +91,16 @@ def test_a_file_of_the_first_format_still_opens(checkpoint: Path) -> None:
     window = [Window((-0.2, -0.1), 2.5, 64, 64)]
     old = load_generator_space(checkpoint, CPU, "fp32")
     assert torch.equal(old.render(window), space.render(window))
+
+
+def test_what_a_head_of_before_leaves_out_means_what_it_did() -> None:
+    """Later fields have other defaults for new generators: an old picture must not change."""
+    old = from_dict(GeneratorConfig, {"memory": {"resolutions": [9.0, 18.0], "features": 4}})
+    assert (old.noise_features, old.wave_stages) == (0, None)
+    assert old.memory is not None and (old.memory.ahead, old.memory.handed_over) == (0.0, 0.0)
+    later = from_dict(GeneratorConfig, {"memory": {"resolutions": [9.0], "ahead": 0.5}})
+    assert later.memory is not None and later.memory.handed_over == -0.5
+    assert from_dict(GeneratorConfig, to_dict(CONFIG)) == CONFIG
 
 
 @pytest.mark.parametrize("harm", ["missing", "cut", "foreign", "size"])
