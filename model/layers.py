@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +31,7 @@ class ModulatedConv(nn.Module):
     ) -> None:
         super().__init__()
         self.demodulate, self.gain = demodulate, gain
-        self._kept: tuple[object, torch.Tensor, torch.Tensor] | None = None
+        self._kept: _Kept | None = None
         self.weight = nn.Parameter(
             torch.randn(outputs, inputs, size, size) / math.sqrt(inputs * size * size)
         )
@@ -45,9 +45,9 @@ class ModulatedConv(nn.Module):
         """`x` [N, inputs, H, W], `w` [1 or N, w_dim], `bias` [outputs] -> [N, outputs, H', W']."""
         if bias is not None:
             bias = bias.to(x.dtype)
+        if w.shape[0] == 1:
+            return F.conv2d(x, self._folded(w, x.dtype), bias)
         style = self.affine(w)
-        if style.shape[0] == 1:
-            return F.conv2d(x, self._folded(style, x.dtype), bias)
         x = x * style.to(x.dtype)[:, :, None, None]
         weight = (self.weight * self.gain).to(x.dtype)
         y = F.conv2d(x, weight.contiguous(memory_format=torch.channels_last))
@@ -56,20 +56,38 @@ class ModulatedConv(nn.Module):
             y = y * (power + 1e-8).rsqrt().to(y.dtype)[:, :, None, None]
         return y if bias is None else y + bias.view(1, -1, 1, 1)
 
-    def _folded(self, style: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        """Weights times `style` [1, inputs], demodulated. Kept for the next tiles of the level."""
+    def _folded(self, w: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """Weights times the style of `w` [1, w_dim], demodulated; kept for tiles of the level."""
         kept = None if torch.is_grad_enabled() else self._kept
-        changes = 0 if self.weight.is_inference() else self.weight._version
-        version = (self.weight.data_ptr(), changes, dtype)
-        if kept is not None and kept[0] == version and torch.equal(kept[1], style):
-            return kept[2]
+        version = (_versions(self), dtype)
+        if kept is not None and kept.version != version:
+            kept = None
+        if kept is not None and kept.w is w:
+            return kept.weight
+        style = self.affine(w)
+        if kept is not None and torch.equal(kept.style, style):
+            return kept.weight
         weight = self.weight * style[0].view(1, -1, 1, 1)
         if self.demodulate:
             weight = weight * (weight.square().sum((1, 2, 3), keepdim=True) + 1e-8).rsqrt()
         weight = (weight * self.gain).to(dtype).contiguous(memory_format=torch.channels_last)
         if not torch.is_grad_enabled():
-            self._kept = (version, style, weight)
+            self._kept = _Kept(version, w, style, weight)
         return weight
+
+
+class _Kept(NamedTuple):
+    """Weights that were folded last."""
+
+    version: object
+    w: torch.Tensor
+    style: torch.Tensor
+    weight: torch.Tensor
+
+
+def _versions(module: nn.Module) -> tuple[tuple[int, int], ...]:
+    """Changes with the parameters of `module`, in place or not."""
+    return tuple((p.data_ptr(), 0 if p.is_inference() else p._version) for p in module.parameters())
 
 
 class SynthesisConv(nn.Module):
@@ -111,6 +129,7 @@ class Mapping(nn.Module):
     def __init__(self, z_dim: int, w_dim: int, level_range: tuple[float, float]) -> None:
         super().__init__()
         self.z_dim, self.level_range = z_dim, level_range
+        self._kept: tuple[object, torch.Tensor] | None = None
         self.dense1 = nn.Linear(LEVEL_FEATURES + z_dim, w_dim)
         self.dense2 = nn.Linear(w_dim, w_dim)
         if z_dim:
@@ -123,6 +142,16 @@ class Mapping(nn.Module):
 
     def forward(self, level: float, z: torch.Tensor | None) -> torch.Tensor:
         """Style [1 or N, w_dim] of one level (octaves) and a latent [N, z_dim] (None where 0)."""
+        keeps = not self.z_dim and not torch.is_grad_enabled()
+        version = (level, _versions(self)) if keeps else None
+        if keeps and self._kept is not None and self._kept[0] == version:
+            return self._kept[1]  # the same tensor: layers know by it what they have folded
+        w = self._mapped(level, z)
+        if keeps:
+            self._kept = (version, w)
+        return w
+
+    def _mapped(self, level: float, z: torch.Tensor | None) -> torch.Tensor:
         features = level_features(
             torch.tensor([level], device=self.dense1.weight.device), self.level_range
         )
