@@ -25,11 +25,13 @@ TABLE = 512
 CELLS_PER_CYCLE = 4
 """At the highest frequency: twice what is needed, so that linear interpolation does."""
 _SEED = 0
+"""Every checkpoint counts on the same table: it comes from the one generator of NumPy that never
+changes its numbers (NEP 19)."""
 
 
 def noise_table(features: int) -> torch.Tensor:
     """Periodic noise of one octave and of unit power: float32 [TABLE, TABLE, features]."""
-    white = np.random.default_rng(_SEED).standard_normal((TABLE, TABLE, features))
+    white = np.random.RandomState(_SEED).standard_normal((TABLE, TABLE, features))
     cycles = np.hypot(np.fft.fftfreq(TABLE)[:, None], np.fft.rfftfreq(TABLE)[None])
     octave = np.log2(np.maximum(cycles, 1 / TABLE) * CELLS_PER_CYCLE)  # 0 at the highest frequency
     # An eighth of an octave of slope on both sides: a sharp edge would ring.
@@ -50,7 +52,7 @@ class NoiseInput(nn.Module):
         self.config, self.bands = config, OctaveBands.of(config)
         # Not stored with the weights: it is the same for every generator, and soon made.
         self.register_buffer("table", noise_table(config.noise_features), persistent=False)
-        shifts = np.random.default_rng((_SEED, 1)).integers(0, TABLE, (self.bands.count, 2))
+        shifts = np.random.RandomState(_SEED + 1).randint(0, TABLE, (self.bands.count, 2))
         self.shifts = [(int(x), int(y)) for x, y in shifts]
         shape = (self.bands.count, config.noise_features)
         self.mix = nn.ParameterList(

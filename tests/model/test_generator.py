@@ -115,6 +115,11 @@ def test_noise_is_of_one_octave_and_has_no_direction() -> None:
     assert abs(float(spectrum[along_x].sum() / spectrum[inside].sum()) - 0.5) < 0.03
 
 
+def test_the_table_is_the_one_that_checkpoints_count_on() -> None:
+    known = torch.tensor([0.723518, 0.716994, -0.364697, 1.274035])
+    torch.testing.assert_close(noise_table(4)[17, 300], known, atol=1e-5, rtol=0)
+
+
 def test_noise_stays_at_its_place_at_every_level_and_repeats_far_off_only() -> None:
     """The same points, read on lattices of three densities, hear the same."""
     noise = NoiseInput(CONFIG)
