@@ -115,7 +115,7 @@ class _Grid:
     touched: Touched | None = None
 
 
-def hat_weights(nodes: torch.Tensor, first: torch.Tensor, count: int) -> torch.Tensor:
+def _hat_weights(nodes: torch.Tensor, first: torch.Tensor, count: int) -> torch.Tensor:
     """Linear interpolation as a banded matrix.
 
     Args:
@@ -158,8 +158,8 @@ def _feature_grid_ref(
     else:
         cells = _gather(table, starts, height, width, grid).float()
     features = cells.shape[3]
-    along_x = hat_weights(node_x, first_x, width).to(cells.device)
-    along_y = hat_weights(node_y, first_y, height).to(cells.device)
+    along_x = _hat_weights(node_x, first_x, width).to(cells.device)
+    along_y = _hat_weights(node_y, first_y, height).to(cells.device)
     if grid.weight != 1.0:
         along_y = along_y * grid.weight
     rows = torch.bmm(along_x, cells.transpose(1, 2).flatten(2))  # [N, W, height * features]

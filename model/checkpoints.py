@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 
 from model.config import GeneratorConfig, from_dict, to_dict
 from model.generator import Generator
@@ -106,19 +106,36 @@ def save_checkpoint(
     """Write `generator` so that `load_generator_space` opens it.
 
     Grids are stored in as coarse steps as it takes for a file of `FILE_BYTES`, up to twice the
-    usual ones; a memory that is larger still makes a larger file.
+    usual ones; where these do not do, in the usual ones.
 
     Raises:
         OSError: It cannot be written; nothing is left of it.
     """
     metadata = {METADATA_KEY: header.to_json()}
-    room = FILE_BYTES - len(metadata[METADATA_KEY])
-    for eighth in range(9):
-        packed = pack(generator, 2 ** (eighth / 8))
-        # What names and shapes take is some 100 bytes a tensor.
-        if sum(t.numel() * t.element_size() + 150 for t in packed.values()) <= room:
-            break
-    save_tensors(Path(path), packed, metadata)
+    save_tensors(Path(path), _pack_to_fit(generator, metadata), metadata)
+
+
+def _pack_to_fit(generator: Generator, metadata: dict[str, str]) -> dict[str, torch.Tensor]:
+    """The tensors for a file of `FILE_BYTES`, where coarser steps can bring them there."""
+
+    def fits(packed: dict[str, torch.Tensor]) -> bool:
+        return len(save(packed, metadata)) <= FILE_BYTES
+
+    usual = pack(generator)
+    if generator.memory is None or fits(usual):
+        return usual
+    best = pack(generator, 2.0)
+    if not fits(best):
+        return usual
+    low, high = 0, 8  # eighths of an octave: the first does not fit, the second does
+    while high - low > 1:
+        middle = (low + high) // 2
+        trial = pack(generator, 2 ** (middle / 8))
+        if fits(trial):
+            best, high = trial, middle
+        else:
+            low = middle
+    return best
 
 
 def load_generator_space(

@@ -48,7 +48,8 @@ class GeneratorConfig:
     filter_taps: int = 4
     """Taps a phase of the Kaiser resampling filters; even. StyleGAN3 uses 6."""
     cutoff: float = 0.75
-    """Highest Fourier frequency of a layer over its Nyquist frequency; below 1 is non-critical."""
+    """Highest frequency of waves and noise at a layer over its Nyquist frequency; below 1 is
+    non-critical."""
     waves_per_octave: int = 48
     """Fourier features an octave; 0: none, beside a memory of places (see `Preset.for_field`)."""
     wave_stages: int | None = 1
@@ -63,7 +64,7 @@ class GeneratorConfig:
     w_dim: int = 64
     """Components of the style."""
     memory: MemoryConfig | None = field(default_factory=MemoryConfig)
-    """None leaves the picture to Fourier features alone, as the paper does."""
+    """None: Fourier features alone tell one place from another, as in the paper."""
 
     def __post_init__(self) -> None:
         if self.nonlinearity_oversampling not in (1, 2):
@@ -78,6 +79,8 @@ class GeneratorConfig:
             raise ValueError(f"the shorter side of field_size must be 1, got {self.field_size}.")
         if self.level_range[1] <= self.level_range[0]:
             raise ValueError(f"level_range must rise, got {self.level_range}.")
+        if self.wave_stages is not None and self.wave_stages < 1:
+            raise ValueError(f"wave_stages must be 1 or more, or None, got {self.wave_stages}.")
         if self.memory is None and self.waves_per_octave < 1:
             raise ValueError(
                 "a generator without a memory of places tells one place from another by its waves: "

@@ -58,7 +58,8 @@ class ModulatedConv(nn.Module):
 
     def _folded(self, w: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         """Weights times the style of `w` [1, w_dim], demodulated; kept for tiles of the level."""
-        kept = None if torch.is_grad_enabled() else self._kept
+        keeps = not self.training and not torch.is_grad_enabled()
+        kept = self._kept if keeps else None
         version = (_versions(self), dtype)
         if kept is not None and kept.version != version:
             kept = None
@@ -66,12 +67,13 @@ class ModulatedConv(nn.Module):
             return kept.weight
         style = self.affine(w)
         if kept is not None and torch.equal(kept.style, style):
+            self._kept = kept._replace(w=w)
             return kept.weight
         weight = self.weight * style[0].view(1, -1, 1, 1)
         if self.demodulate:
             weight = weight * (weight.square().sum((1, 2, 3), keepdim=True) + 1e-8).rsqrt()
         weight = (weight * self.gain).to(dtype).contiguous(memory_format=torch.channels_last)
-        if not torch.is_grad_enabled():
+        if keeps:
             self._kept = _Kept(version, w, style, weight)
         return weight
 
@@ -86,7 +88,8 @@ class _Kept(NamedTuple):
 
 
 def _versions(module: nn.Module) -> tuple[tuple[int, int], ...]:
-    """Changes with the parameters of `module`, in place or not."""
+    """Changes with the parameters of `module`, but for the steps of a fused optimiser: of a module
+    that trains nothing is kept."""
     return tuple((p.data_ptr(), 0 if p.is_inference() else p._version) for p in module.parameters())
 
 
@@ -142,14 +145,12 @@ class Mapping(nn.Module):
 
     def forward(self, level: float, z: torch.Tensor | None) -> torch.Tensor:
         """Style [1 or N, w_dim] of one level (octaves) and a latent [N, z_dim] (None where 0)."""
-        keeps = not self.z_dim and not torch.is_grad_enabled()
-        version = (level, _versions(self)) if keeps else None
-        if keeps and self._kept is not None and self._kept[0] == version:
-            return self._kept[1]  # the same tensor: layers know by it what they have folded
-        w = self._mapped(level, z)
-        if keeps:
-            self._kept = (version, w)
-        return w
+        if self.z_dim or self.training or torch.is_grad_enabled():
+            return self._mapped(level, z)
+        kept, version = self._kept, (level, _versions(self))
+        if kept is None or kept[0] != version:
+            kept = self._kept = (version, self._mapped(level, z))
+        return kept[1]  # the same tensor for a level: layers know by it what they have folded
 
     def _mapped(self, level: float, z: torch.Tensor | None) -> torch.Tensor:
         features = level_features(

@@ -2,7 +2,7 @@
 
 Differs from instant-ngp (Mueller et al. 2022): no hashing. A hashed table that cannot remember
 still speaks, as axis-aligned noise; a dense grid stops at the density that the file can hold, and
-what is finer is left to the Fourier features and the adversarial part.
+what is finer is left to noise and the adversarial part.
 """
 
 from __future__ import annotations

@@ -53,7 +53,6 @@ PRESETS: dict[str, Preset] = {
     "studio": Preset(
         GeneratorConfig(
             widths=(256, 192, 128, 64),
-            waves_per_octave=48,
             w_dim=256,
             nonlinearity_oversampling=2,
             filter_taps=6,

@@ -157,11 +157,13 @@ def prepare(
             `run.placing` then finds the others', and the caller has `run.learn` go on with them.
 
     Raises:
+        CheckpointError: The checkpoint to start with cannot be read.
         ValueError: The data cannot be trained on, the folder holds a run already, or none where
             one should go on; one line that says what to do.
         OSError: A file cannot be read or written.
     """
     from model.distributed import join_ranks
+    from model.header import read_header
     from model.opening import resolve_device
     from model.runs import Run
 
@@ -171,7 +173,10 @@ def prepare(
     if not ranks.is_first:
         report, tell = (lambda label, fraction: None), (lambda line: None)
     preset, data = _preset(recipe, folder)
-    early = early and ranks.count == 1
+    if recipe.start:
+        read_header(recipe.start)  # before the data are looked at: that can take minutes
+    # What a checkpoint remembers is not filled anew, octave by octave.
+    early = early and ranks.count == 1 and not recipe.start
     source, placing, finest = ranks.first_then_others(
         lambda: _open(recipe, folder, preset, data, report, tell, ranks, early)
     )
@@ -268,12 +273,19 @@ def _started(path: Path, preset: Preset) -> tuple[Preset, Generator]:
     generator = load_generator_space(path, torch.device("cpu")).generator
     config = generator.config
     wanted = preset.generator
-    pairs = zip(config.field_size, wanted.field_size, strict=True)
-    if any(abs(a - b) > 1e-3 for a, b in pairs) or config.patch_size != wanted.patch_size:
-        raise ValueError(
-            f"{path} has a field of {config.field_size} and patches of {config.patch_size} pixels, "
-            f"the data have {wanted.field_size} and {wanted.patch_size}; start with new weights."
-        )
+    same = {
+        "patches of {} pixels": (config.patch_size, wanted.patch_size),
+        "a field of {:.2f}": (max(config.field_size), max(wanted.field_size)),
+        "levels up to {:.2f}": (config.level_range[1], wanted.level_range[1]),
+        "a memory of places: {}": (config.memory is not None, wanted.memory is not None),
+        "many scenes: {}": (config.z_dim > 0, wanted.z_dim > 0),
+    }
+    for text, (its, needed) in same.items():
+        if abs(its - needed) > 0.02:
+            raise ValueError(
+                f"{path} has {text.format(its)}, this training {text.format(needed)}; start with "
+                "new weights."
+            )
     # What it remembers is learned already: the discriminator speaks at once.
     train = replace(preset.train, adversarial_start=0.0)
     return replace(preset, generator=config, train=train), generator
@@ -320,6 +332,8 @@ def _open(
         data["scenes"] = len(collection.scenes)
         if data.get("placement") == "none" or data["scenes"] > 1:
             aspect = float(data.get("aspect", 1.0))
+            if aspect != 1 and data["scenes"] > 1:
+                raise ValueError("--aspect is for patches of one scene; leave it out for many.")
             return unplaced_data(collection, patch_size, report, tell, aspect), None, None
         known = recipe.resume or not ranks.is_first
         if early:

@@ -90,8 +90,9 @@ def test_the_optimiser_finds_what_it_is_told_was_touched() -> None:
         for grid in memory.grids:
             grid.normal_(generator=torch.Generator().manual_seed(0))
     searching = copy.deepcopy(memory)
+    notes = memory.watch()
     optimisers = (
-        TouchedRMSprop(memory.parameters(), 0.1, touched=memory.watch()),
+        TouchedRMSprop(memory.parameters(), 0.1, touched=notes),
         TouchedRMSprop(searching.parameters(), 0.1),
     )
     rng = torch.Generator().manual_seed(1)
@@ -102,7 +103,10 @@ def test_the_optimiser_finds_what_it_is_told_was_touched() -> None:
         for one, optimiser in zip((memory, searching), optimisers, strict=True):
             for _ in range(2):
                 (one.read(step % 2, xs, ys) * cotangent).sum().backward()
+            if one is memory:
+                assert len(notes[step % 2].rectangles) == 6 and notes[step % 2].is_complete
             optimiser.step()
+        assert not any(note.rectangles for note in notes)
     for told, found in zip(memory.grids, searching.grids, strict=True):
         torch.testing.assert_close(told, found, atol=0, rtol=0)
         assert told.grad is not None and not told.grad.any()
