@@ -71,6 +71,12 @@ def arguments() -> argparse.ArgumentParser:
         metavar="N",
         help="of its encoder: 0 is the best, 10 the fastest (default: 8)",
     )
+    parser.add_argument(
+        "--budget",
+        type=int,
+        metavar="BYTES",
+        help="of each baseline, no less than the checkpoint's (default: those, rounded up)",
+    )
     parser.add_argument("--seed", type=int, default=Settings.seed, help="of all places")
     parser.add_argument("--cache", metavar="FOLDER", help="where the image's pyramid is kept")
     parser.add_argument(
@@ -158,6 +164,7 @@ def _study(
         pages,
         options.workers,
         options.only,
+        options.budget,
     )
     return study.result(command_of(options))
 
@@ -175,6 +182,8 @@ def command_of(options: argparse.Namespace) -> str:
         words += ["--windows", str(options.windows)]
     if options.avif_speed != Settings.avif_speed:
         words += ["--avif-speed", str(options.avif_speed)]
+    if options.budget is not None:
+        words += ["--budget", str(options.budget)]
     if options.seed != Settings.seed:
         words += ["--seed", str(options.seed)]
     return " ".join([*words, "--publish"])

@@ -47,6 +47,8 @@ class Study:
     """Folder of strips and film that are published."""
     workers: int
     only: Sequence[str] = PARTS
+    bytes_of_baselines: int | None = None
+    """None: those of the checkpoint, rounded up."""
     missing: dict[str, str] = field(default_factory=dict)
     """Baselines that are not there, and why."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -56,7 +58,12 @@ class Study:
         self.name = self.checkpoint.stem
         self.parts = Parts(self.out / "parts")
         self.size = self.checkpoint.stat().st_size
-        self.budget = search.budget_for(self.size)
+        self.budget = self.bytes_of_baselines or search.budget_for(self.size)
+        if self.budget < self.size:
+            raise ValueError(
+                f"--budget must be at least the {self.size} bytes of {self.checkpoint.name}, got "
+                f"{self.budget}."
+            )
         self.real = self.truth.open()
         self.own_truth = self._gauged()
         top = min(self.header.level_range[1], self.real.level_range[1])
