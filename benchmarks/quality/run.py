@@ -141,7 +141,7 @@ class Study:
         families = [search.own_levels(self.truth)]
         source = self.out / f"source-{key_of(identity)}"
         between = search.between_level(self.real.level_range[1])
-        if run and between >= 0:
+        if (run or source.is_dir()) and between >= 0:
             line, begin = ProgressLine(f"rendering level {between:g}"), time.process_time()
             try:
                 families.append(search.between_levels(self.truth, source, line))

@@ -50,7 +50,7 @@ the one with the best mean PSNR for fidelity and the one with the least mean dis
 {first} to {last}, {windows} windows) for realism. A view is read from the level two octaves finer,
 where there is one, and made smaller, which averages what the codec added; above the top it is
 enlarged; both by a bicubic filter. The thumbnail is one JPEG of quality 90, as large as fits. The
-twin is the same network, trained for as long without a discriminator.
+twin is the same network, trained without a discriminator.
 """
 """Fields: size, first, last, windows."""
 
