@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import os
@@ -26,8 +27,9 @@ from model.presets import PRESETS, Preset
 from model.pyramid import ImagePyramid
 from model.runs import CHECKPOINT, LOG, STATE, Run, RunTick, load_config
 from model.sampling import LevelShare, draw_level, draw_windows
+from model.space import Window
 from model.trainer import Diverged, Trainer
-from model.training_data import PictureData, Truth
+from model.training_data import PatchData, PictureData, Truth
 from model.training_setup import Recipe, close, prepare
 from tests.model.small import CONFIG
 
@@ -211,6 +213,26 @@ def noted(
         save(*args)
 
     return noting
+
+
+def test_a_network_that_trains_keeps_no_folded_weights() -> None:
+    """Consistency renders the same level again and again without gradients, between steps."""
+    rng = np.random.default_rng(0)
+    data = PatchData(rng.integers(0, 256, (60, 32, 32, 3), np.uint8), np.linspace(0, 2, 60))
+    config = replace(CONFIG, memory=None, field_size=(1.0, 1.0), level_range=(0.0, 2.0))
+    trainer = Trainer(config, DiscriminatorConfig(widths=(8, 12, 16)), LOSS, TRAIN, data)
+    windows = [Window((-0.5, -0.5), 0.0, 32, 32)]
+    for _ in range(2):
+        with torch.no_grad():
+            trainer.G(windows)
+        trainer.step()
+    with torch.no_grad():
+        shown = trainer.G(windows)
+        expected = copy.deepcopy(trainer.G)
+        for module in expected.modules():
+            if hasattr(module, "_kept"):
+                module._kept = None
+        torch.testing.assert_close(shown, expected(windows), rtol=0, atol=0)
 
 
 def test_a_run_is_never_overwritten_and_nothing_is_resumed_from_nothing(
