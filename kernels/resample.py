@@ -11,8 +11,9 @@ import torch
 from kernels import _cuda
 from kernels._backend import run
 
-FILTERS = ("area", "lanczos")
+FILTERS = ("area", "lanczos", "mixed")
 _LANCZOS_LOBES = 3
+_BLOCK = 64  # output pixels a matrix product
 
 
 def resample(
@@ -39,6 +40,8 @@ def resample(
         filter: 'area': the exact average over the output pixel when minifying, linear
             interpolation when magnifying (continuous between the two: a box that is `max(step, 1)`
             wide). 'lanczos': 3 lobes, stretched by `max(step, 1)`; sharper, may overshoot.
+            'mixed': 'lanczos' when magnifying, 'area' from a step of 2 on, between them a mixture
+            that follows the octaves: for a picture that is read at its own density and at others.
         impl: 'cuda', 'ref', or None to choose by the device of `img`.
 
     Returns:
@@ -79,6 +82,8 @@ def axis_taps(
         The first tap (int64 [..., S]; may lie outside the image, clamp where you read) and the
         weights of it and the next `K - 1` pixels (float64 [..., S, K], sum 1).
     """
+    if filter == "mixed":
+        return _mixed_taps(centers, step, num_taps)
     width = step.clamp_min(1.0)
     radius = width * (0.5 if filter == "area" else _LANCZOS_LOBES)
     if num_taps is None:
@@ -98,6 +103,21 @@ def axis_taps(
     return first.long(), weights / weights.sum(-1, keepdim=True)
 
 
+def _mixed_taps(
+    centers: torch.Tensor, step: torch.Tensor, num_taps: int | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Taps of both filters as those of one. The reach of the wider serves for all."""
+    share = step.log2().clamp(0, 1).unsqueeze(-1)  # of 'area'
+    if bool((share == 1).all()):
+        return axis_taps(centers, step, "area", num_taps=num_taps)
+    first, sharp = axis_taps(centers, step, "lanczos", num_taps=num_taps)
+    first_box, box = axis_taps(centers, step, "area")
+    weights = sharp * (1 - share)
+    index = (first_box - first).unsqueeze(-1) + torch.arange(box.shape[-1], device=box.device)
+    # A box has a last tap of no weight where it lies just so.
+    return first, weights.scatter_add(-1, index.clamp(0, weights.shape[-1] - 1), box * share)
+
+
 def _num_taps(radius: float) -> int:
     """Input pixels that a filter of this radius can touch, wherever it lies."""
     return math.ceil(2 * radius) + 1
@@ -110,32 +130,45 @@ def _resample_ref(
     size: tuple[int, int],
     filter: str,
 ) -> torch.Tensor:
-    """Two products with banded matrices: rows first or columns first, whichever costs less."""
+    """Products with banded matrices along each axis: the one that makes less comes first."""
     if img.shape[0] == 0:
         return img.new_empty(0, img.shape[1], *size)
     origin_xy, step = origin_xy.double(), step.double()
     height, width = img.shape[2], img.shape[3]
-    rows = _axis_matrix(origin_xy[:, 1], step, size[0], height, filter).to(img)  # [N, h, H]
-    columns = _axis_matrix(origin_xy[:, 0], step, size[1], width, filter).to(img)  # [N, w, W]
-    rows, columns = rows.unsqueeze(1), columns.mT.unsqueeze(1)
-    rows_first = size[0] * width * (height + size[1])
-    columns_first = size[1] * height * (width + size[0])
-    if rows_first <= columns_first:
-        return rows @ img @ columns
-    return rows @ (img @ columns)
+    if size[0] * width <= size[1] * height:
+        rows = _resample_rows(img, origin_xy[:, 1], step, size[0], filter)
+        return _resample_rows(rows.mT, origin_xy[:, 0], step, size[1], filter).mT
+    columns = _resample_rows(img.mT, origin_xy[:, 0], step, size[1], filter).mT
+    return _resample_rows(columns, origin_xy[:, 1], step, size[0], filter)
 
 
-def _axis_matrix(
-    origin: torch.Tensor, step: torch.Tensor, size: int, length: int, filter: str
+def _resample_rows(
+    img: torch.Tensor, origin: torch.Tensor, step: torch.Tensor, size: int, filter: str
 ) -> torch.Tensor:
-    """Dense form of the band: float64 [N, size, length]; taps outside add to the edge pixel."""
-    offsets = torch.arange(size, dtype=torch.float64, device=origin.device) + 0.5
+    """[N, C, H, W] to [N, C, size, W]. A band of the matrix at a time: the rest of it is zeros."""
+    parts = []
+    for begin in range(0, size, _BLOCK):
+        count = min(_BLOCK, size - begin)
+        matrix, low = _band(origin, step, begin, count, img.shape[2], filter)
+        parts.append(matrix.to(img).unsqueeze(1) @ img[:, :, low : low + matrix.shape[-1]])
+    return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
+
+
+def _band(
+    origin: torch.Tensor, step: torch.Tensor, begin: int, count: int, length: int, filter: str
+) -> tuple[torch.Tensor, int]:
+    """Weights of `count` output pixels, float64 [N, count, L], over input pixels from the second
+    result on; taps outside add to the edge pixel."""
+    offsets = torch.arange(begin, begin + count, dtype=torch.float64, device=origin.device) + 0.5
     centers = origin.unsqueeze(1) + offsets * step.unsqueeze(1)
     first, weights = axis_taps(centers, step.unsqueeze(1), filter)
     taps = torch.arange(weights.shape[-1], device=origin.device)
     index = (first.unsqueeze(-1) + taps).clamp_(0, length - 1)
-    matrix = torch.zeros(*first.shape, length, dtype=torch.float64, device=origin.device)
-    return matrix.scatter_add_(-1, index, weights)
+    low = int(index.min())
+    matrix = torch.zeros(
+        *first.shape, int(index.max()) + 1 - low, dtype=torch.float64, device=origin.device
+    )
+    return matrix.scatter_add_(-1, index - low, weights), low
 
 
 def _check(

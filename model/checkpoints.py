@@ -29,6 +29,7 @@ FILE_BYTES = 16 << 20
 """What a checkpoint takes at most, where coarser steps can bring it there."""
 _STEP, _IMAGE = ".step", ".image."
 _GRIDS = "memory.grids."
+_EXTRA_STATE = "_extra_state"  # torch's name for what is no plain tensor: the base layer
 _FINEST_STEP = 1 / 24
 """Step of the finest grid, where the picture spans 2. A grid half as dense has half the step, for a
 quarter of the cells: then every byte buys the same. All grids together: 41 dB at the finest."""
@@ -67,7 +68,7 @@ def pack(generator: Generator, coarser: float = 1.0) -> dict[str, torch.Tensor]:
             images, packed[name + _STEP] = encode_grid(tensor, _FINEST_STEP * share * coarser)
             packed |= {f"{name}{_IMAGE}{k}": image for k, image in enumerate(images)}
         else:
-            small = tensor.numel() <= _SMALL or tensor.dtype == torch.float64
+            small = tensor.numel() <= _SMALL or tensor.dtype in (torch.float64, torch.uint8)
             kept = tensor if small else tensor.half()
             # A copy: stages may share a buffer, and safetensors refuses shared memory.
             packed[name] = kept.clone(memory_format=torch.contiguous_format)
@@ -175,7 +176,8 @@ def _check_shapes(generator: Generator, state: dict[str, torch.Tensor]) -> None:
     for name in sorted(expected.keys() ^ state.keys()):
         raise ValueError(f"'{name}' is {'missing' if name in expected else 'not known'}")
     for name, tensor in expected.items():
-        if state[name].shape != tensor.shape:
+        coded = name.endswith(_EXTRA_STATE)  # as long as it is; the base layer checks it
+        if not coded and state[name].shape != tensor.shape:
             raise ValueError(f"'{name}' must be {list(tensor.shape)}, is {list(state[name].shape)}")
 
 

@@ -30,6 +30,16 @@ class MemoryConfig:
 
 
 @dataclass(frozen=True)
+class BaseConfig:
+    """The coded picture that a file remembers; see `model.base_layer`."""
+
+    density: float = 64 * 2**6.75
+    """Pixels per field unit, at most: a coarser scene has a coarser picture."""
+    max_bytes: int = 14_800_000
+    """What it takes at most: a file of 16 MiB less the network and the preview."""
+
+
+@dataclass(frozen=True)
 class GeneratorConfig:
     """Everything that fixes the shape of a generator."""
 
@@ -64,7 +74,14 @@ class GeneratorConfig:
     w_dim: int = 64
     """Components of the style."""
     memory: MemoryConfig | None = field(default_factory=MemoryConfig)
-    """None: Fourier features alone tell one place from another, as in the paper."""
+    """Grids; None: a base layer, or Fourier features alone, tell one place from another."""
+    base: BaseConfig | None = None
+    """A coded picture; None: grids, or Fourier features alone, as in the paper."""
+
+    @property
+    def knows_places(self) -> bool:
+        """Whether something else than waves tells one place from another."""
+        return self.memory is not None or self.base is not None
 
     def __post_init__(self) -> None:
         if self.nonlinearity_oversampling not in (1, 2):
@@ -81,9 +98,9 @@ class GeneratorConfig:
             raise ValueError(f"level_range must rise, got {self.level_range}.")
         if self.wave_stages is not None and self.wave_stages < 1:
             raise ValueError(f"wave_stages must be 1 or more, or None, got {self.wave_stages}.")
-        if self.memory is None and self.waves_per_octave < 1:
+        if not self.knows_places and self.waves_per_octave < 1:
             raise ValueError(
-                "a generator without a memory of places tells one place from another by its waves: "
+                "a generator that remembers nothing tells one place from another by its waves: "
                 f"waves_per_octave must be at least 1, got {self.waves_per_octave}."
             )
         if self.memory is not None and self.memory.features < 3:
@@ -113,19 +130,19 @@ class LossConfig:
     """RMS of the adversarial gradient at the generator's output over that of the reconstruction."""
     adversarial_from: float = 5.0
     """Level where the adversarial term begins."""
-    adversarial_full: float = 6.25
+    adversarial_full: float = 6.5
     """Level from which it has its full weight. From there on the memory is read, not taught: what
     is invented must not disturb what is remembered."""
-    full_until: float = 6.0
+    full_until: float = 6.5
     """Level up to which reconstruction compares single pixels with full weight."""
-    full_none_from: float = 7.25
+    full_none_from: float = 7.75
     """Level from which it compares low-passed images only: above, detail is invented."""
-    remembered_level: float = 6.0
-    """Density of the low-passed comparison, as a level: what the memory can hold."""
+    remembered_level: float = 6.25
+    """Density of the low-passed comparison, as a level: what is remembered well."""
     consistency_weight: float = 1.0
     """RMS of the consistency gradient at the generator's output over that of the adversarial one,
     for data without places; 0 switches it off."""
-    invented_consistency_weight: float = 0.5
+    invented_consistency_weight: float = 1.0
     """The same for a registered picture, where the adversarial term speaks: what is remembered
     agrees with itself, and what is invented has to."""
     consistency_start: float = 0.1
@@ -158,7 +175,7 @@ class TrainConfig:
     """Wall-clock budget; schedules run over it."""
     kimg: float | None = None
     """Thousands of windows after which to stop; None: `minutes` alone decides."""
-    adversarial_start: float = 0.4
+    adversarial_start: float = 0.15
     """Share of the run after which the discriminator joins."""
     coarse_first: float = 8.0
     """Without places: how many times as often as the finest octave the coarsest is drawn at the
@@ -233,5 +250,7 @@ def from_dict(cls: type[T], values: dict[str, Any]) -> T:
             # Checkpoints from before `ahead` had none; then all stages read as far ahead.
             value = {"ahead": 0.0} | value
             value = from_dict(MemoryConfig, {"handed_over": -value["ahead"]} | value)
+        if key == "base" and isinstance(value, dict):
+            value = from_dict(BaseConfig, value)
         kwargs[key] = tuple(value) if isinstance(value, list) else value
     return cls(**kwargs)

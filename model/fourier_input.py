@@ -96,7 +96,7 @@ class FourierInput(nn.Module):
         if stage >= len(self.mix):
             return {}
         everything = self.bands.count + 1
-        heard = 1 if stage else TOP_OCTAVES if self.config.memory else everything
+        heard = 1 if stage else TOP_OCTAVES if self.config.knows_places else everything
         return self.bands.speaking(pixels_per_unit, heard)
 
     def factors(

@@ -23,6 +23,7 @@ import torch
 from torch import nn
 
 from kernels.upfirdn2d import upfirdn2d
+from model.base_layer import BaseLayer
 from model.config import GeneratorConfig
 from model.filters import kaiser_lowpass
 from model.fourier_input import FourierInput
@@ -34,7 +35,7 @@ from model.scale import Lattice, density
 from model.space import Window, check_batch
 
 FEATURE_GAIN = 4.0
-"""Brings memory features, which start as image residuals of about 0.1, near unit power."""
+"""Brings memory features and octaves of the base layer, of about 0.1, near unit power."""
 
 
 class Stage(nn.Module):
@@ -55,6 +56,7 @@ class Stage(nn.Module):
         self.recall_image = nn.ParameterList(
             nn.Parameter(torch.eye(features, 3)) for _ in range(grids)
         )
+        self.base = nn.Parameter(torch.randn(3, width) * 0.25) if config.base else None
         self.convs = nn.ModuleList(
             SynthesisConv(width, width, config.w_dim, config.nonlinearity_oversampling, fir)
             for _ in range(config.convs_per_stage)
@@ -90,6 +92,7 @@ class Generator(nn.Module):
                 if config.memory
                 else None
             )
+            self.base = BaseLayer(config.field_size) if config.base else None
             self.stages = nn.ModuleList(Stage(config, i, fir) for i in range(len(config.widths)))
         self.to(memory_format=torch.channels_last)
 
@@ -147,8 +150,9 @@ class Generator(nn.Module):
         h: torch.Tensor | None = None
         image: torch.Tensor | None = None
         below: _Place | None = None
+        heard: _Heard | None = None
         for stage, here in zip(self.stages, places, strict=True):
-            heard = self._hear(cast(Stage, stage), here, below, teach_memory)
+            heard = self._hear(cast(Stage, stage), here, below, heard, dtype, teach_memory)
             x = self._enter(cast(Stage, stage), here, below, heard, h, w, dtype)
             for conv in cast(Stage, stage).convs:
                 x = conv(x, w)
@@ -183,29 +187,47 @@ class Generator(nn.Module):
             for k in reversed(range(n))
         ]
 
-    def _hear(self, stage: Stage, here: _Place, below: _Place | None, teach: bool) -> _Heard | None:
-        """What the memory and the noise newly say at a stage."""
+    def _hear(
+        self,
+        stage: Stage,
+        here: _Place,
+        below: _Place | None,
+        heard_below: _Heard | None,
+        dtype: torch.dtype,
+        teach: bool,
+    ) -> _Heard | None:
+        """What is remembered, and the noise, newly say at a stage."""
         maps: list[torch.Tensor] = []
         mixes: list[torch.Tensor] = []
-        image_mixes: list[torch.Tensor] = []
+        seen: torch.Tensor | None = None
+        picture: torch.Tensor | None = None
         if self.memory is not None:
             finest = here.stage == len(self.stages) - 1
             speaking = self.memory.speaking(here.density, below is not None, finest)
             with torch.set_grad_enabled(teach and torch.is_grad_enabled()):
                 maps += [self.memory.read(g, here.xs, here.ys, v) for g, v in speaking.items()]
             mixes += [stage.recall[g] * FEATURE_GAIN for g in speaking]
-            image_mixes += [stage.recall_image[g] for g in speaking]
-        remembers = bool(maps)
+            if maps:
+                seen = torch.cat(maps, 3) @ torch.cat([stage.recall_image[g] for g in speaking])
+        if self.base is not None and stage.base is not None:
+            picture = octave = self.base.read(here.xs, here.ys, here.density)
+            if below is not None and heard_below is not None and heard_below.picture is not None:
+                known = _crop(
+                    heard_below.picture, below.x.entry, below.x.exit, below.y.entry, below.y.exit
+                )
+                octave = picture - self._upsample(
+                    known, below.x.exit, here.x.entry, below.y.exit, here.y.entry
+                )
+            maps.append(octave.permute(0, 2, 3, 1))
+            mixes.append(stage.base if below is None else stage.base * FEATURE_GAIN)
         if self.noise is not None:
-            for octave, weight in self.noise.speaking(here.stage, here.density).items():
-                maps.append(self.noise.read(octave, here.xs, here.ys, weight))
-                mixes.append(self.noise.mix[here.stage][octave])
-                # Noise is no picture; rows of zeros save a second copy of the features.
-                image_mixes.append(mixes[-1].new_zeros(len(mixes[-1]), 3))
+            for number, weight in self.noise.speaking(here.stage, here.density).items():
+                maps.append(self.noise.read(number, here.xs, here.ys, weight))
+                mixes.append(self.noise.mix[here.stage][number])
         if not maps:
             return None
-        image_mix = torch.cat(image_mixes) if remembers else None
-        return _Heard(torch.cat(maps, dim=3), torch.cat(mixes), image_mix)
+        features = torch.cat([part.to(dtype) for part in maps], 3)
+        return _Heard(features, torch.cat(mixes).to(dtype), seen, picture)
 
     def _enter(
         self,
@@ -232,7 +254,7 @@ class Generator(nn.Module):
             x.baddbmm_(*self.fourier.factors(here.stage, here.xs, here.ys, waves, dtype))
         if heard is not None:
             x.view(n, height * width, stage.width).baddbmm_(
-                heard.features.flatten(1, 2).to(dtype), heard.mix.to(dtype).expand(n, -1, -1)
+                heard.features.flatten(1, 2), heard.mix.expand(n, -1, -1)
             )
         return x.view(n, height, width, stage.width).permute(0, 3, 1, 2)
 
@@ -253,9 +275,15 @@ class Generator(nn.Module):
             rgb = rgb + self._upsample(
                 image, below.x.image, here.x.image, below.y.image, here.y.image
             )
-        if heard is not None and heard.image_mix is not None:
-            seen = torch.matmul(heard.features, heard.image_mix).permute(0, 3, 1, 2)
+        if heard is None:
+            return rgb
+        if heard.seen is not None:
+            seen = heard.seen.permute(0, 3, 1, 2)
             rgb = rgb + _crop(seen, here.x.entry, here.x.image, here.y.entry, here.y.image)
+        if heard.picture is not None and here.stage == len(self.stages) - 1:
+            # Its octaves add up to itself: what the stages make is what it lacks.
+            picture = heard.picture
+            rgb = rgb + _crop(picture, here.x.entry, here.x.image, here.y.entry, here.y.image)
         return rgb
 
     def _upsample(
@@ -292,14 +320,16 @@ class _Place:
 
 @dataclass(frozen=True)
 class _Heard:
-    """What grids of the memory, and octaves of noise, say at the pixels of a stage's entry."""
+    """What is remembered, and octaves of noise, say at the pixels of a stage's entry."""
 
     features: torch.Tensor
-    """One grid or octave after the other, each times its weight: float32 [N, H, W, F]."""
+    """Grids, the base layer's octave, octaves of noise, each times its weight: [N, H, W, F]."""
     mix: torch.Tensor
     """Into the stage's channels, [F, width]."""
-    image_mix: torch.Tensor | None
-    """Into the image, [F, 3]; None where no grid speaks."""
+    seen: torch.Tensor | None
+    """What the grids add to the image, float32 [N, H, W, 3]."""
+    picture: torch.Tensor | None
+    """The base layer at this density, float32 [N, 3, H, W]."""
 
 
 def _crop(x: torch.Tensor, from_x: Span, to_x: Span, from_y: Span, to_y: Span) -> torch.Tensor:

@@ -66,7 +66,7 @@ class NoiseInput(nn.Module):
         Each enters at the coarsest stage that can hold it. Beside a memory of places the coarsest
         stage hears its top octave only: what is slower is remembered.
         """
-        heard = 1 if stage or self.config.memory else self.bands.count + 1
+        heard = 1 if stage or self.config.knows_places else self.bands.count + 1
         return self.bands.speaking(pixels_per_unit, heard)
 
     def read(

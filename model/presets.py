@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from model.config import (
+    BaseConfig,
     DiscriminatorConfig,
     GeneratorConfig,
     LossConfig,
-    MemoryConfig,
     TrainConfig,
 )
+from model.scale import density
 
 
 @dataclass(frozen=True)
@@ -25,15 +26,17 @@ class Preset:
     def for_field(
         self, field_size: tuple[float, float], level_range: tuple[float, float]
     ) -> Preset:
-        """The preset for a scene: its field, its levels, and grids only as fine as the scene is.
+        """The preset for a scene: its field, its levels, and a memory only as fine as the scene is.
 
-        Beside a memory of places there are no waves: it tells one place from another, and detail
+        Beside a memory there are no waves: it tells one place from another, and detail
         that is invented from noise shows no lattice.
         """
-        memory, waves = self.generator.memory, self.generator.waves_per_octave
+        memory, base = self.generator.memory, self.generator.base
+        waves = 0 if self.generator.knows_places else self.generator.waves_per_octave
+        finest = density(level_range[1], self.generator.patch_size)
+        if base is not None:
+            base = replace(base, density=min(base.density, finest))
         if memory is not None:
-            waves = 0
-            finest = self.generator.patch_size * 2 ** level_range[1]
             useful = [r for r in memory.resolutions if r < finest * 2**memory.ahead]
             memory = replace(memory, resolutions=tuple(useful) or memory.resolutions[:1])
         generator = replace(
@@ -41,6 +44,7 @@ class Preset:
             field_size=field_size,
             level_range=level_range,
             memory=memory,
+            base=base,
             waves_per_octave=waves,
         )
         return replace(self, generator=generator)
@@ -48,7 +52,7 @@ class Preset:
 
 PRESETS: dict[str, Preset] = {
     # Real time on two CPU cores.
-    "laptop": Preset(GeneratorConfig()),
+    "laptop": Preset(GeneratorConfig(memory=None, base=BaseConfig())),
     # One GPU.
     "studio": Preset(
         GeneratorConfig(
@@ -56,7 +60,8 @@ PRESETS: dict[str, Preset] = {
             w_dim=256,
             nonlinearity_oversampling=2,
             filter_taps=6,
-            memory=MemoryConfig(features=8),
+            memory=None,
+            base=BaseConfig(),
         ),
         DiscriminatorConfig(widths=(96, 192, 256, 256)),
         train=TrainConfig(minutes=60, group_size=16, groups=8),

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 
+from model.base_layer import BaseLayer
 from model.checkpoints import header_of, render_preview, save_checkpoint, save_tensors
 from model.config import (
     DiscriminatorConfig,
@@ -39,6 +40,7 @@ from model.placement.places_csv import state_path
 from model.presets import Preset
 from model.samples import save_samples
 from model.scale import density
+from model.space import ScaleSpace
 from model.trainer import Diverged, Trainer, TrainingStatus
 from model.training_data import RunData
 from model.training_sets import MOSAIC, PLACES
@@ -124,6 +126,8 @@ class Run:
         ranks: The processes that train it together; only the first writes into the folder.
         finest: Level up to which the truth is known yet, octaves; None: all of it. See `learn`.
         start: Whose weights a new run starts with; None: new ones, filled with the picture.
+        progress: Called with the share of the picture that is remembered; whatever it raises
+            cancels.
 
     Raises:
         ValueError: A new run was asked for and the folder holds one, or there is nothing to resume.
@@ -140,6 +144,7 @@ class Run:
         ranks: Ranks = Ranks(),  # noqa: B008 - frozen
         finest: float | None = None,
         start: Generator | None = None,
+        progress: Callable[[float], None] = lambda fraction: None,
     ) -> None:
         self.folder, self.preset, self.source, self.data = folder, preset, source, data
         self.placing: Placing | None = None
@@ -176,9 +181,11 @@ class Run:
             if start is not None:
                 self.trainer.G.load_state_dict(start.state_dict())
                 self.trainer.start_average()
-            elif preset.generator.memory is not None and source.picture is not None:
+            elif source.picture is not None:
                 # What cannot be known yet would only take time: `_catch_up` fills it.
-                remember(self.trainer.G, source.picture, up_to=self._readable(self._finest))
+                self._fill_base(source.picture, progress)
+                if self.trainer.G.memory is not None:
+                    remember(self.trainer.G, source.picture, up_to=self._readable(self._finest))
                 self.trainer.start_average()
             if ranks.is_first:
                 save_config(folder, preset, data)
@@ -210,6 +217,8 @@ class Run:
         if self._finest <= trainer.finest:
             return
         memory, average, give_way = trainer.G.memory, trainer.G_ema.memory, trainer.breathe
+        if picture is not None:
+            self._fill_base(picture, lambda _share: give_way())
         if memory is not None and average is not None and picture is not None:
             # As at the start of a run; what was learned on coarser grids stays.
             known = density(trainer.finest, self.preset.generator.patch_size)
@@ -221,6 +230,16 @@ class Run:
                 if known < cells <= readable:
                     averaged.data.copy_(grid.data)
         trainer.finest = self._finest
+
+    def _fill_base(self, picture: ScaleSpace, progress: Callable[[float], object]) -> None:
+        """A base layer of all that is known by now, where the generator has any."""
+        config = self.preset.generator
+        if config.base is None:
+            return
+        known = min(config.base.density, density(self._finest, config.patch_size))
+        base = BaseLayer.of(picture, known, config.base.max_bytes, progress)
+        # A new one for both: snapshots of the average keep theirs.
+        self.trainer.G.base = self.trainer.G_ema.base = base.to(self.trainer.device)
 
     def _readable(self, level: float) -> float:
         """Cells per field unit below which windows of `level` read grids of the memory."""

@@ -246,7 +246,7 @@ class Trainer:
         high = min(high, self.finest)
         remembered = min(self.loss.remembered_level + 0.5, high)
         middle = low + 0.6 * (remembered - low)
-        fine = 0.5 if adversarial else 0.1
+        fine = 0.6 if adversarial else 0.3
         shares = [
             LevelShare(low, middle, 0.4 * (1 - fine)),
             LevelShare(middle, remembered, 0.6 * (1 - fine)),

@@ -188,7 +188,18 @@ def prepare(
         if recipe.start and not recipe.resume:
             preset, start = _started(Path(recipe.start), preset)
             data["start"] = Path(recipe.start).name
-        run = Run(folder, preset, source, data, recipe.resume, device, ranks, finest, start)
+        run = Run(
+            folder,
+            preset,
+            source,
+            data,
+            recipe.resume,
+            device,
+            ranks,
+            finest,
+            start,
+            lambda fraction: report("remembering the picture", fraction),
+        )
     except BaseException:
         close(source)
         if placing is not None:
@@ -239,7 +250,7 @@ def _preset(recipe: Recipe, folder: Path) -> tuple[Preset, dict[str, Any]]:
 
 
 def _fitted(recipe: Recipe, preset: Preset, source: RunData) -> Preset:
-    """The preset for this scene: its field, its levels, and no memory of places without places.
+    """The preset for this scene: its field, its levels, and nothing remembered without places.
 
     Many scenes need a latent that tells one from the other.
     """
@@ -248,7 +259,7 @@ def _fitted(recipe: Recipe, preset: Preset, source: RunData) -> Preset:
     found = source.level_range
     low, high = recipe.levels or (0.0 if source.is_registered else found[0], found[1])
     if not source.is_registered:
-        preset = replace(preset, generator=replace(preset.generator, memory=None))
+        preset = replace(preset, generator=replace(preset.generator, memory=None, base=None))
     if isinstance(source, ScenesData):
         z_dim = preset.generator.z_dim or Z_DIM
         preset = replace(
@@ -277,7 +288,7 @@ def _started(path: Path, preset: Preset) -> tuple[Preset, Generator]:
         "patches of {} pixels": (config.patch_size, wanted.patch_size),
         "a field of {:.2f}": (max(config.field_size), max(wanted.field_size)),
         "levels up to {:.2f}": (config.level_range[1], wanted.level_range[1]),
-        "a memory of places: {}": (config.memory is not None, wanted.memory is not None),
+        "a base layer: {}": (config.base is not None, wanted.base is not None),
         "many scenes: {}": (config.z_dim > 0, wanted.z_dim > 0),
     }
     for text, (its, needed) in same.items():

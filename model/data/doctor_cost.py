@@ -41,9 +41,8 @@ _BASE_BYTES = 400 << 20
 """The program with torch, before a network is made."""
 _D_PASSES = 13.0
 """Discriminator forwards that one judged window costs, penalties and gradients included."""
-_GRID_BYTES = 0.26
-"""Of a feature in a checkpoint, as `model.grid_codec` compresses the painting's; it depends on the
-picture."""
+_CODED_BYTES = 0.5
+"""Of a pixel of the base layer at its best quality; it depends on the picture."""
 _PREVIEW_BYTES = 80_000
 _TRIAL_GROUP = 4
 
@@ -104,10 +103,11 @@ def predict_costs(
 
 def _predict(name: str, preset: Preset, machine: Machine, num_patches: int) -> PresetCost:
     work = _work(preset)
-    grids, network, critic = work.num_grid, work.num_network, work.num_discriminator
+    network, critic = work.num_network, work.num_discriminator
     group = preset.train.group_size
-    # Weights, average, gradient, and one or two moments.
-    held = 4 * (4 * grids + 5 * network + 4 * critic)
+    pixels, coded = _base_layer(preset)
+    # Weights, average, gradient and two moments; a picture and its halvings, 3 bytes a pixel.
+    held = 4 * (5 * network + 4 * critic) + 4 * pixels
     # Measured on a CPU: laptop 0.88 GB of 0.9 predicted, studio 3.4 of 4.2.
     active = group * (work.saved_bytes + 2 * work.critic_saved_bytes)
     data = num_patches * 3 * preset.generator.patch_size**2
@@ -117,8 +117,8 @@ def _predict(name: str, preset: Preset, machine: Machine, num_patches: int) -> P
         patch_size=preset.generator.patch_size,
         device=machine.device,
         memory_bytes=int(_BASE_BYTES + held + active + data),
-        checkpoint_bytes=int(_GRID_BYTES * grids) + 2 * network + _PREVIEW_BYTES,
-        state_bytes=4 * (3 * grids + 4 * network + 3 * critic),
+        checkpoint_bytes=int(coded) + 2 * network + _PREVIEW_BYTES,
+        state_bytes=4 * (4 * network + 3 * critic) + 2 * int(coded),
         windows_per_second=None if seconds is None else 1 / seconds,
         hours=None if seconds is None else REFERENCE_KIMG * 1000 * seconds / 3600,
         budget_minutes=preset.train.minutes,
@@ -137,16 +137,24 @@ def _seconds(name: str, preset: Preset, work: _Work, machine: Machine) -> tuple[
     return _OVERHEAD * flops / dict(machine.conv_flops)[name], COUNT_METHOD
 
 
+def _base_layer(preset: Preset) -> tuple[float, float]:
+    """Pixels of the picture that is remembered, and bytes of it in a file."""
+    config = preset.generator
+    if config.base is None:
+        return 0.0, 0.0
+    pixels = config.base.density**2 * config.field_size[0] * config.field_size[1]
+    return pixels, min(config.base.max_bytes, _CODED_BYTES * pixels)
+
+
 def _judged_share(preset: Preset) -> float:
-    """Share of all windows that the discriminator sees: half of those of its part of the run."""
-    return 0.5 * (1 - preset.train.adversarial_start)
+    """Share of all windows that the discriminator sees: three in four of its part of the run."""
+    return 0.75 * (1 - preset.train.adversarial_start)
 
 
 @dataclass(frozen=True)
 class _Work:
     """What one window costs, and how many weights there are."""
 
-    num_grid: int
     num_network: int
     num_discriminator: int
     generator_flops: float
@@ -161,7 +169,6 @@ def _work(preset: Preset) -> _Work:
     config = preset.generator
     generator = Generator(config)
     critic = Discriminator(preset.discriminator, config.patch_size, config.level_range)
-    grids = 0 if generator.memory is None else _num(generator.memory)
     z = torch.zeros(1, config.z_dim) if config.z_dim else None
     level = sum(config.level_range) / 2
     # Spans grow linearly with the window, so that all sums are quadratic: small windows suffice.
@@ -174,7 +181,7 @@ def _work(preset: Preset) -> _Work:
     flops, saved = (_extrapolated(sizes, [t[k] for t in traced], config.patch_size) for k in (0, 1))
     images = torch.zeros(1, 3, config.patch_size, config.patch_size)
     d_flops, d_saved = _traced(lambda: critic(images, torch.tensor([level])))
-    return _Work(grids, _num(generator) - grids, _num(critic), flops, d_flops, saved, d_saved)
+    return _Work(_num(generator), _num(critic), flops, d_flops, saved, d_saved)
 
 
 def _num(module: torch.nn.Module) -> int:
@@ -243,15 +250,11 @@ class _PlainData:
 def _trial(device: torch.device, check: Callable[[], object]) -> float:
     """Seconds of one window with the laptop preset, mean over a whole run."""
     preset = PRESETS[TRIAL_PRESET]
-    memory = preset.generator.memory
-    if memory is not None:  # grids cost by the window, not by their size
-        memory = replace(memory, resolutions=memory.resolutions[:8])
     train = replace(
         preset.train, minutes=1e9, group_size=_TRIAL_GROUP, groups=1, adversarial_start=1.0
     )
     loss = replace(preset.loss, adversarial_from=-2.0, adversarial_full=-1.0)
-    generator = replace(preset.generator, memory=memory)
-    trainer = Trainer(generator, preset.discriminator, loss, train, _PlainData(), device)
+    trainer = Trainer(preset.generator, preset.discriminator, loss, train, _PlainData(), device)
     plain = _timed(trainer, 2, check)
     trainer.train = replace(train, adversarial_start=0.0)
     judged = _timed(trainer, loss.penalty_interval, check)

@@ -72,6 +72,30 @@ def test_a_flat_image_stays_flat(filter: str, step: float) -> None:
     torch.testing.assert_close(out, torch.full_like(out, 0.7), atol=1e-12, rtol=0)
 
 
+def test_mixed_goes_from_lanczos_to_area() -> None:
+    img = torch.rand(1, 2, 40, 50, dtype=torch.float64)
+
+    def at(step: float, filter: str) -> torch.Tensor:
+        origin = torch.tensor([[3.3, 4.1]])
+        return resample(img, origin, torch.tensor([step]), (9, 11), filter=filter)
+
+    for step in (0.4, 1.0):
+        torch.testing.assert_close(at(step, "mixed"), at(step, "lanczos"))
+    for step in (2.0, 3.1):
+        torch.testing.assert_close(at(step, "mixed"), at(step, "area"))
+    halfway = (at(2**0.5, "lanczos") - at(2**0.5, "area")).abs().max()
+    for near, other in (("lanczos", 1.01), ("area", 1.98)):
+        assert (at(other, "mixed") - at(other, near)).abs().max() < 0.1 * halfway
+    constant = resample(
+        torch.ones(1, 1, 20, 20),
+        torch.zeros(1, 2),
+        torch.tensor([1.3]),
+        (15, 15),
+        filter="mixed",
+    )
+    torch.testing.assert_close(constant, torch.ones_like(constant))
+
+
 @pytest.mark.parametrize(("filter", "limit"), [("area", 0.13), ("lanczos", 0.03)])
 def test_minifying_does_not_alias(filter: str, limit: float) -> None:
     stripes = torch.tensor([-1.0, 1.0]).double().repeat(100).expand(1, 1, 200, 200)

@@ -91,7 +91,7 @@ def test_the_command_trains_from_patches_and_goes_on(
     assert run_cli(command) == 0
     assert run_cli([*command[:-4], "--kimg", "0.064", "--cache", command[-1], "--resume"]) == 0
     space = load_generator_space(run / CHECKPOINT, torch.device("cpu"))
-    assert (space.generator.memory is None) == (placement == "none")
+    assert (space.generator.base is None) == (placement == "none")
     assert space.render_view((0.0, 0.0), 1.0, (40, 30)).shape == (30, 40, 3)
 
 

@@ -117,9 +117,11 @@ def test_costs_count_what_a_checkpoint_and_a_state_hold() -> None:
     laptop = costs["laptop"]
     assert laptop.windows_per_second == pytest.approx(20)
     assert laptop.hours == pytest.approx(140_000 * 0.05 / 3600)
-    # The painting that ships has these grids and 15.9 MiB; its file holds a preview too.
-    assert 13 << 20 < laptop.checkpoint_bytes < 19 << 20
-    assert 12 * 55e6 < laptop.state_bytes < 16 * 62e6
+    pixels = 2048 * 2560
+    assert pixels / 4 < laptop.checkpoint_bytes < pixels
+    assert 2 * (pixels / 4) < laptop.state_bytes < 30 << 20
+    large = predict_costs(machine, (1.25, 1.0), (0.0, 8.5), 1000)[0]
+    assert 14 << 20 < large.checkpoint_bytes < 16 << 20, "what ships"
     hours = [costs[name].hours or 0 for name in ("laptop", "studio", "paper")]
     assert hours[0] < hours[1] < hours[2]
     assert costs["paper"].memory_bytes > costs["laptop"].memory_bytes
