@@ -268,17 +268,17 @@ class InferenceThread:
         space = self._space
         if space is None or request.scene != space.identity:
             return
-        if self._exact_missing(request):
-            self._render_chunk(space, request)
-            return
         keys = self._next_tiles(request, int(self._batch))
         if keys:
             self._render_tiles(space, request, keys)
+        elif self._exact_missing(request):
+            self._render_chunk(space, request)
 
     def _next_tiles(self, request: RenderRequest, count: int) -> tuple[TileKey, ...]:
-        """Up to `count` wanted tiles of one step, without those that are on their way already."""
+        """Up to `count` tiles of one step that come next, without those on their way already."""
         chosen: list[TileKey] = []
-        for key in request.tiles:
+        limit = request.before_exact if self._exact_missing(request) else len(request.tiles)
+        for key in request.tiles[:limit]:
             if self._done.get(key, -1) > request.seen_batch:
                 continue
             if chosen and key.step != chosen[0].step:
@@ -445,14 +445,15 @@ class InferenceThread:
 
     def _prepare_cores(self, space: ScaleSpace) -> None:
         """One torch thread here, which leaves the rest to the display; helpers for stillness."""
-        torch = sys.modules.get("torch")
-        if torch is None:
+        if "torch" not in sys.modules:
             return
-        torch.set_num_threads(1)
+        from model.torch_threads import set_torch_threads
+
+        set_torch_threads(1)
         if self._pool is None and str(getattr(space, "device", "cpu")) == "cpu":
             self._cores = os.cpu_count() or 1
             self._pool = ThreadPoolExecutor(
-                self._cores, "inference-helper", initializer=torch.set_num_threads, initargs=(1,)
+                self._cores, "inference-helper", initializer=set_torch_threads, initargs=(1,)
             )
 
 
