@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import sys
 import threading
 import time
 import traceback
@@ -211,6 +210,11 @@ class InferenceThread:
     # Opening.
 
     def _do_open(self, request: OpenRequest) -> None:
+        from model.torch_threads import set_torch_threads
+
+        # Before anything is computed here: of the helpers that OpenMP makes once it never lets go,
+        # and where there are more of them than cores, all sleep at every wait, training's too.
+        set_torch_threads(1)
         live = self.live(request.path)
         if live is None:
             self._mailbox.put(Progress(f"Opening {Path(request.path).name} ..."))
@@ -444,13 +448,10 @@ class InferenceThread:
         return sum(self._pool.map(lambda _: job.render_next(space), range(count)))
 
     def _prepare_cores(self, space: ScaleSpace) -> None:
-        """One torch thread here, which leaves the rest to the display; helpers for stillness."""
-        if "torch" not in sys.modules:
-            return
-        from model.torch_threads import set_torch_threads
-
-        set_torch_threads(1)
+        """Helpers for stillness, each on one core; a GPU needs none."""
         if self._pool is None and str(getattr(space, "device", "cpu")) == "cpu":
+            from model.torch_threads import set_torch_threads
+
             self._cores = os.cpu_count() or 1
             self._pool = ThreadPoolExecutor(
                 self._cores, "inference-helper", initializer=set_torch_threads, initargs=(1,)
