@@ -233,6 +233,7 @@ def speed(device: str, data: str, folder: Path, seconds: float) -> dict[str, Any
     until(lambda: any((folder / "run" / "samples").glob("*.jpg")))
     wait(app.viewport.path_finished, _REST_S)
     app.ticks.clear()
+    until(lambda: bool(app.ticks))
     wait(app.viewport.path_finished, seconds)
     (first, before), (last, after) = app.ticks[0], app.ticks[-1]
     app.end()

@@ -59,8 +59,9 @@ class BesideConfig:
     """From one frozen copy of the averaged weights to the next at least, s."""
     most_viewing: float = 0.04
     """Part of the time that may go into showing them to somebody who does not touch the view."""
-    tick_s: float = 0.25
-    """From one report of figures to the next at least, s."""
+    tick_s: float = 1.0
+    """From one report of figures to the next at least, s: without a GPU every change of a label
+    composes the whole window anew."""
     niceness: int = 13
     """Added to the niceness of the thread: the inference thread and the window come first."""
     threads: int = 0
