@@ -57,7 +57,7 @@ class BesideConfig:
 
     publish_s: float = 10.0
     """From one frozen copy of the averaged weights to the next at least, s."""
-    most_viewing: float = 0.04
+    most_viewing: float = 0.02
     """Part of the time that may go into showing them to somebody who does not touch the view."""
     tick_s: float = 1.0
     """From one report of figures to the next at least, s: without a GPU every change of a label
