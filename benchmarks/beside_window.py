@@ -25,7 +25,8 @@ from benchmarks.sums import percentile, slope
 from benchmarks.tables import write_json
 from explorer.display import why_no_display
 from explorer.shipped import PAINTING, shipped
-from explorer.training_messages import TrainingTick
+from explorer.training_desk import YIELD_S
+from explorer.training_messages import PAUSED, Phase, TrainingTick
 from explorer.training_thread import TrainingThread
 from model.training_setup import Recipe
 
@@ -44,6 +45,7 @@ class Trained:
         self.desk = self.pilot.app.training
         self.viewport = self.pilot.viewport
         self.ticks: list[tuple[float, TrainingTick]] = []
+        self.phase = ""
         self._accept = self.desk._accept
         self.desk._accept = self._listen  # type: ignore[method-assign]
         self.pilot.start()
@@ -51,6 +53,8 @@ class Trained:
     def _listen(self, thread: Any, result: Any) -> None:
         if isinstance(result, TrainingTick):
             self.ticks.append((time.perf_counter(), result))
+        elif isinstance(result, Phase):
+            self.phase = result.name
         self._accept(thread, result)
 
     def begin(self, data: str, run: Path) -> None:
@@ -135,8 +139,39 @@ def flying(device: str, data: str, folder: Path, seconds: float, inputs: int) ->
     if thread is None:
         raise RuntimeError("the run has ended before it was flown through.")
     flight = scripted_flight(app.pilot, seconds)
-    chance = random.Random(0)
-    first_tile_s, resumed_s = [], []
+    resumed_s: list[float] = []
+    first_tile_s = first_tiles(app, inputs, random.Random(0), resumed_s)
+    thread.pause()
+    until(lambda: app.phase == PAUSED, 60.0)
+    floor_s = first_tiles(app, inputs, random.Random(0))
+    left = app.end()
+    p95 = flight["interval_p95_ms"]
+    return {
+        **flight,
+        "interval_p95: below 30": p95 is not None and p95 < 30,
+        "first_tile_p50_ms": 1e3 * (percentile(first_tile_s, 50) or 0.0),
+        "first_tile_max_ms": 1e3 * max(first_tile_s),
+        "first_tile: below 150": max(first_tile_s) < 0.15,
+        "paused_first_tile_p50_ms": 1e3 * (percentile(floor_s, 50) or 0.0),
+        "paused_first_tile_max_ms": 1e3 * max(floor_s),
+        "resumed_max_s": max(resumed_s),
+        "resumed: below 0.5": max(resumed_s) < 0.5,
+        "inputs": inputs,
+        "threads_left": left,
+        "all_first_tile_ms": [round(1e3 * s) for s in first_tile_s],
+        "all_paused_first_tile_ms": [round(1e3 * s) for s in floor_s],
+        "all_resumed_s": [round(s, 3) for s in resumed_s],
+    }
+
+
+def first_tiles(
+    app: Trained, inputs: int, chance: random.Random, resumed_s: list[float] | None = None
+) -> list[float]:
+    """Seconds from a turn of the wheel, at rest in random places, to the first fresh tile.
+
+    With `resumed_s`, that gets the seconds from the last input until training went on.
+    """
+    found = []
     for _ in range(inputs):
         place = (chance.uniform(-0.3, 0.3), chance.uniform(-0.3, 0.3))
         app.viewport.view_state.jump_to(app.pilot.camera(place, chance.uniform(0.1, 0.6)))
@@ -146,29 +181,19 @@ def flying(device: str, data: str, folder: Path, seconds: float, inputs: int) ->
         turned = time.perf_counter()
         turn(app)
         until(lambda: bool(app.viewport.meter.fresh_times), 20.0)
-        first_tile_s.append(app.viewport.meter.fresh_times[0] - turned)
+        found.append(app.viewport.meter.fresh_times[0] - turned)
         rest(app, 0.0)
-        since = app.viewport.view_state.rest_since
-        assert since is not None, "the view is at rest"
-        until(partial(_worked_since, thread, since), 20.0)
-        resumed_s.append(thread.worked_at - since)
-    left = app.end()
-    p95 = flight["interval_p95_ms"]
-    return {
-        **flight,
-        "interval_p95: below 30": p95 is not None and p95 < 30,
-        "first_tile_p50_ms": 1e3 * (percentile(first_tile_s, 50) or 0.0),
-        "first_tile_max_ms": 1e3 * max(first_tile_s),
-        "first_tile: below 150": max(first_tile_s) < 0.15,
-        "resumed_max_s": max(resumed_s),
-        "resumed: below 0.5": max(resumed_s) < 0.5,
-        "inputs": inputs,
-        "threads_left": left,
-    }
+        since, thread = app.viewport.view_state.rest_since, app.desk.thread_of_run
+        if resumed_s is not None and since is not None and thread is not None:
+            until(partial(_resumed_since, thread, since), 20.0)
+            resumed = thread.resumed_at if thread.resumed_at > since else thread.worked_at
+            resumed_s.append(resumed - since)
+    return found
 
 
-def _worked_since(thread: TrainingThread, since: float) -> bool:
-    return thread.worked_at > since
+def _resumed_since(thread: TrainingThread, since: float) -> bool:
+    # Or it saved a file meanwhile, and had not to wait.
+    return max(thread.resumed_at, thread.worked_at - YIELD_S) > since
 
 
 def rest(app: Trained, seconds: float = _REST_S) -> None:
@@ -204,8 +229,11 @@ def speed(device: str, data: str, folder: Path, seconds: float) -> dict[str, Any
     """Windows a second while nobody touches the viewer."""
     app = Trained(device)
     app.begin(data, folder / "run")
+    # Training alone is not measured while it saves for the first time, either.
+    until(lambda: any((folder / "run" / "samples").glob("*.jpg")))
     wait(app.viewport.path_finished, _REST_S)
     app.ticks.clear()
+    until(lambda: bool(app.ticks))
     wait(app.viewport.path_finished, seconds)
     (first, before), (last, after) = app.ticks[0], app.ticks[-1]
     app.end()

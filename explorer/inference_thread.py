@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import sys
 import threading
 import time
 import traceback
@@ -211,6 +210,11 @@ class InferenceThread:
     # Opening.
 
     def _do_open(self, request: OpenRequest) -> None:
+        from model.torch_threads import set_torch_threads
+
+        # Before anything is computed here: of the helpers that OpenMP makes once it never lets go,
+        # and where there are more of them than cores, all sleep at every wait, training's too.
+        set_torch_threads(1)
         live = self.live(request.path)
         if live is None:
             self._mailbox.put(Progress(f"Opening {Path(request.path).name} ..."))
@@ -268,17 +272,17 @@ class InferenceThread:
         space = self._space
         if space is None or request.scene != space.identity:
             return
-        if self._exact_missing(request):
-            self._render_chunk(space, request)
-            return
         keys = self._next_tiles(request, int(self._batch))
         if keys:
             self._render_tiles(space, request, keys)
+        elif self._exact_missing(request):
+            self._render_chunk(space, request)
 
     def _next_tiles(self, request: RenderRequest, count: int) -> tuple[TileKey, ...]:
-        """Up to `count` wanted tiles of one step, without those that are on their way already."""
+        """Up to `count` tiles of one step that come next, without those on their way already."""
         chosen: list[TileKey] = []
-        for key in request.tiles:
+        limit = request.before_exact if self._exact_missing(request) else len(request.tiles)
+        for key in request.tiles[:limit]:
             if self._done.get(key, -1) > request.seen_batch:
                 continue
             if chosen and key.step != chosen[0].step:
@@ -444,15 +448,13 @@ class InferenceThread:
         return sum(self._pool.map(lambda _: job.render_next(space), range(count)))
 
     def _prepare_cores(self, space: ScaleSpace) -> None:
-        """One torch thread here, which leaves the rest to the display; helpers for stillness."""
-        torch = sys.modules.get("torch")
-        if torch is None:
-            return
-        torch.set_num_threads(1)
+        """Helpers for stillness, each on one core; a GPU needs none."""
         if self._pool is None and str(getattr(space, "device", "cpu")) == "cpu":
+            from model.torch_threads import set_torch_threads
+
             self._cores = os.cpu_count() or 1
             self._pool = ThreadPoolExecutor(
-                self._cores, "inference-helper", initializer=torch.set_num_threads, initargs=(1,)
+                self._cores, "inference-helper", initializer=set_torch_threads, initargs=(1,)
             )
 
 

@@ -68,7 +68,10 @@ class RenderRequest:
     tiles: tuple[TileKey, ...] = ()
     """Missing tiles, the most valuable first."""
     exact: ExactView | None = None
-    """The exact frame; rendered before any tile."""
+    """The exact frame; rendered before the tiles, but for the first of them."""
+    before_exact: int = 0
+    """So many tiles come before the exact frame: without them the view would show nothing new until
+    that is whole."""
     moving: bool = False
     """The view moves: short batches, one core."""
     seen_batch: int = 0

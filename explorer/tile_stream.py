@@ -86,6 +86,7 @@ class TileStream:
         moving: bool,
         exact: ExactView | None,
         now: float,
+        cover_first: bool = False,
     ) -> RenderRequest:
         """The request for this moment.
 
@@ -95,6 +96,7 @@ class TileStream:
             moving: Tiles while moving; else the exact frame, then what a next move may need.
             exact: The exact frame that is still missing, if one is wanted.
             now: Time of the cameras, s.
+            cover_first: Before the exact frame, cover the view with tiles.
         """
         grid = self._grid()
         limit = self.config.max_request_tiles
@@ -104,12 +106,17 @@ class TileStream:
                 missing[key] = None
                 if len(missing) >= limit:
                     break
+        before = 0
+        if cover_first and exact is not None and self._base_step is not None:
+            visible = grid.tiles(self._base_step, target)
+            before = sum(map(visible.holds, missing))  # they come first
         return RenderRequest(
             scene=self.scene,
             grid=grid,
             seed=self.seed,
             tiles=tuple(missing),
             exact=exact,
+            before_exact=before,
             moving=moving,
             seen_batch=self.seen_batch,
             issued_at=now,

@@ -41,7 +41,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 YIELD_S = 0.4
-"""Training waits until the view has been at rest for so long, s."""
+"""Training waits for so long after the last input, s; and all through a flight."""
+_INPUTS = frozenset(
+    (
+        QEvent.Type.Wheel,
+        QEvent.Type.MouseButtonPress,
+        QEvent.Type.MouseButtonDblClick,
+        QEvent.Type.KeyPress,
+        QEvent.Type.NativeGesture,
+        QEvent.Type.TouchBegin,
+        QEvent.Type.TouchUpdate,
+    )
+)
 _NOT_IMAGES = (".safetensors",)
 
 
@@ -78,6 +89,8 @@ class TrainingDesk(QObject):
         self._question: QMessageBox | None = None
         self._closing = False
         self._shown_once = False
+        self._showing_since: float | None = None
+        """When the weights were handed on that are not fully shown yet."""
         self._training_bell, self._doctor_bell = _Bell(), _Bell()
         queued = Qt.ConnectionType.QueuedConnection
         self._training_bell.rung.connect(self._take_training, queued)
@@ -89,6 +102,9 @@ class TrainingDesk(QObject):
         window.arrivals.run_come.connect(self.offer_run)
         window.panels.made.connect(self._on_made)
         window.viewport.frame_painted.connect(self._give_way)
+        window.viewport.leaving.connect(self._hold)
+        window.viewport.exact_shown.connect(self._note_shown)
+        window.viewport.installEventFilter(self)
         window.installEventFilter(self)
 
     @property
@@ -313,7 +329,15 @@ class TrainingDesk(QObject):
         # Not what is shown: another scene may be about to open.
         if not self._shown_once or self.inference.asked == ready.folder:
             self._shown_once = True
+            self._showing_since = time.perf_counter()
             self._show_run()
+
+    def _note_shown(self) -> None:
+        """The exact frame is shown: tell the run how long its weights took, if nobody moved."""
+        since, self._showing_since = self._showing_since, None
+        rest = self.window.viewport.view_state.rest_since
+        if since is not None and rest is not None and rest < since and self.thread_of_run:
+            self.thread_of_run.shown_in(time.perf_counter() - since)
 
     def _note_begun(self, recipe: Recipe) -> None:
         try:
@@ -348,17 +372,24 @@ class TrainingDesk(QObject):
         thread = self._latest
         return None if thread is None else thread.live(path)
 
+    def _hold(self) -> None:
+        """A hand acts, or a flight begins: training waits at once, not after the next frame."""
+        if self.thread_of_run is not None:
+            self.thread_of_run.hold(YIELD_S)
+
     def _give_way(self) -> None:
-        """After every painted frame: training waits while the view moves."""
-        thread, viewport = self.thread_of_run, self.window.viewport
-        if thread is None:
+        """After every painted frame: training waits while something moves the view.
+
+        Not for the end of its easing: after `YIELD_S` the view is where it was to go, to a percent.
+        """
+        state = self.window.viewport.view_state
+        since = state.rest_since
+        if self.thread_of_run is None:
             return
-        since = viewport.view_state.rest_since
-        now = time.perf_counter()
-        if viewport.is_moving or since is None:
-            thread.hold(YIELD_S)
-        elif now - since < YIELD_S:
-            thread.hold(since + YIELD_S - now)
+        if since is None or state.is_dragging:
+            self.thread_of_run.hold(YIELD_S)
+        else:
+            self.thread_of_run.hold(since + YIELD_S - time.perf_counter())
 
     # Stopping.
 
@@ -395,7 +426,14 @@ class TrainingDesk(QObject):
         self._question = None
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """The window is to close while a run trains: ask, and close when it has ended."""
+        """A hand acts on the picture: training waits.
+
+        The window is to close while a run trains: ask, and close when it has ended.
+        """
+        if watched is self.window.viewport:
+            if event.type() in _INPUTS:
+                self._hold()
+            return False
         if event.type() != QEvent.Type.Close or not self.is_training:
             return False
         event.ignore()
@@ -410,6 +448,7 @@ class TrainingDesk(QObject):
 
     def close(self) -> None:
         """The app ends, asked or not: keep what was learned, end the threads."""
+        self.window.viewport.removeEventFilter(self)
         self.window.removeEventFilter(self)
         self._cancel_doctor()
         finish_preload()

@@ -1,7 +1,8 @@
 """The thread that trains beside the viewer: it gives way to every movement of the view.
 
 The window's wishes (pause, stop, share...) are flags under one condition; training looks at them
-between two steps, and gives way between the groups of a step. What it has to say goes into a
+between two steps, and gives way between the layers of its networks, between pieces of a table that
+an optimiser changes, and of a file that it saves. What it has to say goes into a
 mailbox, as the inference thread does it. Averaged weights leave it as frozen copies only.
 """
 
@@ -55,9 +56,12 @@ class BesideConfig:
     """How training lives beside the viewer."""
 
     publish_s: float = 10.0
-    """From one frozen copy of the averaged weights to the next, s."""
-    tick_s: float = 0.25
-    """From one report of figures to the next at least, s."""
+    """From one frozen copy of the averaged weights to the next at least, s."""
+    most_viewing: float = 0.02
+    """Part of the time that may go into showing them to somebody who does not touch the view."""
+    tick_s: float = 1.0
+    """From one report of figures to the next at least, s: without a GPU every change of a label
+    composes the whole window anew."""
     niceness: int = 13
     """Added to the niceness of the thread: the inference thread and the window come first."""
     threads: int = 0
@@ -91,9 +95,11 @@ class TrainingThread:
         self._stop: str = ""
         self._share = 1.0
         self._hold_until = 0.0
+        self._publish_s = self.config.publish_s
         self._live: LiveSpace | None = None
         # Owned by the thread from here on.
         self._breathed_at: float | None = None
+        self._resumed_at = 0.0
         self._published_at = self._ticked_at = self._told_at = self._looked_at = 0.0
         self._phase = ""
         self._note = ""
@@ -131,6 +137,10 @@ class TrainingThread:
         """Somebody needs the machine: begin nothing for so long. Cheap; call it as often as so."""
         self._hold_until = max(self._hold_until, time.perf_counter() + seconds)
 
+    def shown_in(self, seconds: float) -> None:
+        """The newest weights took so long to show: on slow machines they come less often."""
+        self._publish_s = max(self.config.publish_s, seconds / self.config.most_viewing)
+
     def take_results(self) -> list[TrainingResult]:
         """Everything that has come since the last call."""
         return self._mailbox.take()
@@ -141,8 +151,16 @@ class TrainingThread:
 
     @property
     def worked_at(self) -> float:
-        """When it last began to work on a group, `time.perf_counter`; 0: not yet. Any thread."""
+        """When it last began to work on a few milliseconds' worth, `time.perf_counter`; 0: not yet.
+
+        Any thread.
+        """
         return self._breathed_at or 0.0
+
+    @property
+    def resumed_at(self) -> float:
+        """When it last went on after a `hold`, `time.perf_counter`; 0: not yet. Any thread."""
+        return self._resumed_at
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the end; whether it has come."""
@@ -176,15 +194,14 @@ class TrainingThread:
 
     def _train(self) -> tuple[bool, bool]:
         """Prepare, train, end; whether a run is kept, and whether its budget is used up."""
-        import torch
-
         from model.runs import STATE, remove_run
+        from model.torch_threads import set_torch_threads
         from model.training_setup import close, prepare
 
         recipe, folder = self.recipe, Path(self.recipe.folder)
         if not recipe.resume and folder.exists() and any(folder.iterdir()):
             raise ValueError(f"{folder} is not empty; name a new folder for the run.")
-        torch.set_num_threads(self.config.threads or os.cpu_count() or 1)
+        set_torch_threads(self.config.threads or os.cpu_count() or 1)
         try:
             run = prepare(recipe, self._report, self._tell, early=True)
         except _Discarded:
@@ -296,7 +313,7 @@ class TrainingThread:
     def _between(self, run: Run) -> bool:
         """Do what was asked for; whether to stop."""
         now = time.perf_counter()
-        if run.trainer.step_count and now - self._published_at > self.config.publish_s:
+        if run.trainer.step_count and now - self._published_at > self._publish_s:
             self._publish(run)
         while True:
             self._follow_placing(run)
@@ -332,20 +349,24 @@ class TrainingThread:
             self._breathed_at = None
 
     def _breathe(self) -> float:
-        """Before every group of windows: give way. Returns the seconds that it waited."""
+        """Every few milliseconds: give way. Returns the seconds that it waited."""
         began = time.perf_counter()
         worked_s = 0.0 if self._breathed_at is None else began - self._breathed_at
         share = self._share * (1.0 if self._placing is None else self.config.early_share)
         rest_until = began + worked_s * (1 / share - 1)
+        was_held = False
         with self._wake:
             while not self._stop:
                 left_s = max(rest_until, self._hold_until) - time.perf_counter()
                 if left_s <= 0:
                     break
+                was_held = was_held or self._hold_until > time.perf_counter()
                 self._wake.wait(left_s)
         if self._stop == "discard":
             raise _Discarded
         self._breathed_at = time.perf_counter()
+        if was_held:
+            self._resumed_at = self._breathed_at
         return self._breathed_at - began
 
     def _publish(self, run: Run) -> None:

@@ -55,11 +55,10 @@ class Truth:
             ValueError: It is no image.
             GaveUp: Another picture is to be opened.
         """
-        import torch
-
         from model.pyramid import ImagePyramid
+        from model.torch_threads import set_torch_threads
 
-        torch.set_num_threads(1)  # of this thread: the cores are the generator's
+        set_torch_threads(1)  # of this thread: the cores are the generator's
         told_at = time.perf_counter()
 
         def progress(fraction: float) -> None:

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _INPUT_TO_FRAME_S = 0.1
+_UNSEEN_S = 0.1
 
 
 class Viewport(InputSurface):
@@ -156,7 +157,10 @@ class Viewport(InputSurface):
     def receive(self) -> None:
         """The inference thread has something: paint a frame, which takes it."""
         if self.isVisible() and self._compositor is not None:
-            self.wake()
+            if self.is_exact:  # nothing that comes now can be seen: a few frames for all of it
+                self._rhythm.wake_later(_UNSEEN_S)
+            else:
+                self.wake()
         else:
             self._take_results(time.perf_counter())
 
@@ -306,7 +310,8 @@ class Viewport(InputSurface):
         postponed, self._postponed = self._postponed, []
         for act in postponed:
             act()
-        self.wake()
+        if not self.is_exact:
+            self.wake()
 
     def _paint(self, ctx: moderngl.Context, compositor: Compositor) -> None:
         now = time.perf_counter()
@@ -462,7 +467,11 @@ class Viewport(InputSurface):
         if not resting and now - self._sent_at < self.config.streaming.plan_period_s:
             return
         self._sent, self._sent_at = wish, now
-        request = self.stream.plan(target, state.view, moving=not resting, exact=missing, now=now)
+        # Newer weights of a run are not worth it: what they replace is sharp, and stays till then.
+        came = max(state.last_input_at, self._jumped_at) > self._opened_at
+        request = self.stream.plan(
+            target, state.view, moving=not resting, exact=missing, now=now, cover_first=came
+        )
         self._request = request
         self.inference.request(request)
 

@@ -10,18 +10,20 @@ import io
 import os
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save, save_file
 
+from model.breathing import Breathe
 from model.config import GeneratorConfig, from_dict, to_dict
 from model.generator import Generator
 from model.generator_space import GeneratorSpace, choose_dtype, identity_of
 from model.grid_codec import decode_grid, encode_grid
 from model.header import METADATA_KEY, CheckpointError, CheckpointHeader, read_header
+from model.rendering import render_view
 from model.scale import level_of_density
+from model.tensor_file import write_tensors
 
 PREVIEW_PX = 640
 """Longer side of the preview inside a checkpoint."""
@@ -38,12 +40,21 @@ _SMALL = 4096
 
 
 def save_tensors(
-    path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None
+    path: Path,
+    tensors: dict[str, torch.Tensor],
+    metadata: dict[str, str] | None = None,
+    breathe: Breathe | None = None,
 ) -> None:
-    """Write a safetensors file under a temporary name and move it into place."""
+    """Write a safetensors file under a temporary name and move it into place.
+
+    With `breathe` that is called every few megabytes; it may wait.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        save_file(tensors, temporary, metadata)
+        if breathe is None:
+            save_file(tensors, temporary, metadata)
+        else:
+            write_tensors(temporary, tensors, metadata, breathe)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o644)  # safetensors writes for the owner alone
@@ -54,16 +65,19 @@ def save_tensors(
         temporary.unlink(missing_ok=True)
 
 
-def pack(generator: Generator, coarser: float = 1.0) -> dict[str, torch.Tensor]:
+def pack(
+    generator: Generator, coarser: float = 1.0, breathe: Breathe = lambda: None
+) -> dict[str, torch.Tensor]:
     """The tensors of a checkpoint: grids as images and steps, the rest in half precision.
 
-    `coarser` multiplies the steps.
+    `coarser` multiplies the steps; `breathe` is called before every grid.
     """
     packed = {}
     resolutions = generator.config.memory.resolutions if generator.config.memory else ()
     for name, tensor in generator.state_dict().items():
         tensor = tensor.detach().cpu()
         if name.startswith(_GRIDS):
+            breathe()
             share = resolutions[int(name.removeprefix(_GRIDS))] / resolutions[-1]
             images, packed[name + _STEP] = encode_grid(tensor, _FINEST_STEP * share * coarser)
             packed |= {f"{name}{_IMAGE}{k}": image for k, image in enumerate(images)}
@@ -102,36 +116,41 @@ def unpack(packed: dict[str, torch.Tensor], generator: Generator) -> dict[str, t
 
 
 def save_checkpoint(
-    path: str | os.PathLike[str], generator: Generator, header: CheckpointHeader
+    path: str | os.PathLike[str],
+    generator: Generator,
+    header: CheckpointHeader,
+    breathe: Breathe = lambda: None,
 ) -> None:
     """Write `generator` so that `load_generator_space` opens it.
 
     Grids are stored in as coarse steps as it takes for a file of `FILE_BYTES`, up to twice the
-    usual ones; where these do not do, in the usual ones.
+    usual ones; where these do not do, in the usual ones. `breathe` is called between grids.
 
     Raises:
         OSError: It cannot be written; nothing is left of it.
     """
     metadata = {METADATA_KEY: header.to_json()}
-    save_tensors(Path(path), _pack_to_fit(generator, metadata), metadata)
+    save_tensors(Path(path), _pack_to_fit(generator, metadata, breathe), metadata)
 
 
-def _pack_to_fit(generator: Generator, metadata: dict[str, str]) -> dict[str, torch.Tensor]:
+def _pack_to_fit(
+    generator: Generator, metadata: dict[str, str], breathe: Breathe
+) -> dict[str, torch.Tensor]:
     """The tensors for a file of `FILE_BYTES`, where coarser steps can bring them there."""
 
     def fits(packed: dict[str, torch.Tensor]) -> bool:
         return len(save(packed, metadata)) <= FILE_BYTES
 
-    usual = pack(generator)
+    usual = pack(generator, breathe=breathe)
     if generator.memory is None or fits(usual):
         return usual
-    best = pack(generator, 2.0)
+    best = pack(generator, 2.0, breathe)
     if not fits(best):
         return usual
     low, high = 0, 8  # eighths of an octave: the first does not fit, the second does
     while high - low > 1:
         middle = (low + high) // 2
-        trial = pack(generator, 2 ** (middle / 8))
+        trial = pack(generator, 2 ** (middle / 8), breathe)
         if fits(trial):
             best, high = trial, middle
         else:
@@ -181,12 +200,13 @@ def _check_shapes(generator: Generator, state: dict[str, torch.Tensor]) -> None:
             raise ValueError(f"'{name}' must be {list(tensor.shape)}, is {list(state[name].shape)}")
 
 
-def render_preview(space: GeneratorSpace) -> bytes:
-    """The whole field as a small JPEG."""
+def render_preview(space: GeneratorSpace, breathe: Breathe = lambda: None) -> bytes:
+    """The whole field as a small JPEG; `breathe` is called between its parts."""
     width, height = space.field_size
     d = PREVIEW_PX / max(width, height)
     size = (max(1, round(width * d)), max(1, round(height * d)))
-    frame: np.ndarray = space.render_view((0.0, 0.0), level_of_density(d, space.patch_size), size)
+    level = level_of_density(d, space.patch_size)
+    frame = render_view(space, (0.0, 0.0), level, size, progress=lambda _share: breathe())
     data = io.BytesIO()
     Image.fromarray(frame).save(data, "JPEG", quality=82)
     return data.getvalue()

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from kernels.feature_grid import Touched
+from model.breathing import Breathe, in_pieces
 
 
 class TouchedRMSprop(torch.optim.Optimizer):
@@ -36,6 +37,8 @@ class TouchedRMSprop(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "beta2": beta2})
         every = [p for group in self.param_groups for p in group["params"]]
         self._touched = dict(zip(every, touched, strict=True)) if touched else {}
+        self.breathe: Breathe = lambda: None
+        """Called between any two parts of `step`; may wait."""
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:
@@ -50,11 +53,14 @@ class TouchedRMSprop(torch.optim.Optimizer):
                 touched = self._touched.get(param)
                 if touched is not None and touched.is_complete:
                     for where in touched.rectangles:
+                        self.breathe()
                         # Where two overlap the first clears the gradient of the second.
                         parts = (param[where], param.grad[where], state["square"][where])
                         self._update(*parts, group["lr"], group["beta2"])
                 else:
-                    self._update(param, param.grad, state["square"], group["lr"], group["beta2"])
+                    for parts in in_pieces(param, param.grad, state["square"]):
+                        self.breathe()
+                        self._update(*parts, group["lr"], group["beta2"])
                 if touched is not None:
                     touched.clear()
 

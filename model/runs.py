@@ -7,7 +7,6 @@ the files of the last save.
 from __future__ import annotations
 
 import contextlib
-import copy
 import json
 import shutil
 import time
@@ -21,6 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from model.base_layer import BaseLayer
+from model.breathing import copy_of
 from model.checkpoints import header_of, render_preview, save_checkpoint, save_tensors
 from model.config import (
     DiscriminatorConfig,
@@ -216,7 +216,7 @@ class Run:
         trainer, picture = self.trainer, self.source.picture
         if self._finest <= trainer.finest:
             return
-        memory, average, give_way = trainer.G.memory, trainer.G_ema.memory, trainer.breathe
+        memory, average, give_way = trainer.G.memory, trainer.G_ema.memory, trainer.give_way
         if picture is not None:
             self._fill_base(picture, lambda _share: give_way())
         if memory is not None and average is not None and picture is not None:
@@ -355,7 +355,8 @@ class Run:
         """A copy of the averaged weights as a scale space, which training leaves alone."""
         space, device = self.space(), self.trainer.device
         dtype = choose_dtype(device, "auto")
-        return GeneratorSpace(copy.deepcopy(space.generator), space.header, space.identity, dtype)
+        copied = copy_of(space.generator, self.trainer.give_way)
+        return GeneratorSpace(copied, space.header, space.identity, dtype)
 
     def save(self) -> None:
         """Resumable state, checkpoint of the averaged weights, sample strip. By the first rank."""
@@ -373,8 +374,8 @@ class Run:
 
     def _show(self) -> None:
         """Checkpoint of the averaged weights, and sample strip."""
-        began = time.monotonic()
         trainer, space = self.trainer, self.space()
+        began, waited = time.monotonic(), trainer.waited_s
         training = {
             "kimg": trainer.cur_nimg / 1000,
             "minutes": trainer.elapsed / 60,
@@ -389,20 +390,22 @@ class Run:
             self.preset.generator,
             training,
             self.data.get("licence", ""),
-            render_preview(space),
+            render_preview(space, trainer.give_way),
             self.data.get("source"),
         )
-        save_checkpoint(self.folder / CHECKPOINT, trainer.G_ema, header)
+        save_checkpoint(self.folder / CHECKPOINT, trainer.G_ema, header, trainer.give_way)
         self._save_samples(space)
         now = time.monotonic()
-        self._show_from = now + (now - began) * (1 / MOST_SHOWING - 1)
+        worked = now - began - (trainer.waited_s - waited)
+        self._show_from = now + worked * (1 / MOST_SHOWING - 1)
 
     def _save_samples(self, space: GeneratorSpace) -> None:
         """The strip of samples; of many scenes, four are generated."""
         seeds = range(4 if self.data.get("scenes", 1) > 1 else 1)
         path = self.folder / "samples" / f"step{self.trainer.step_count:07d}.jpg"
         levels = self.preset.generator.level_range
-        self.distances = save_samples(space, self.source, levels, seeds, path)
+        give_way = self.trainer.give_way
+        self.distances = save_samples(space, self.source, levels, seeds, path, give_way)
         self._untold = self.distances
 
     def _tick(self, on_tick: Callable[[RunTick], None], statuses: list[TrainingStatus]) -> None:
@@ -440,7 +443,8 @@ def save_state(path: Path, trainer: Trainer) -> None:
             for key, value in state.items():
                 tensors[f"{name}/{index}/{key}"] = torch.as_tensor(value).contiguous()
     meta = {"counters": trainer.counters(), "rng": trainer.rng.bit_generator.state}
-    save_tensors(path, tensors, {"scalespace-state": json.dumps(meta)})
+    # Three numbers a weight: between pieces of them somebody may need the cores.
+    save_tensors(path, tensors, {"scalespace-state": json.dumps(meta)}, trainer.give_way)
 
 
 def load_state(path: Path, trainer: Trainer) -> None:

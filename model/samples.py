@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from model.breathing import Breathe
 from model.generator_space import GeneratorSpace
 from model.metrics.spectrum import radial_spectra, spectral_distance
 from model.space import Window, to_uint8
@@ -22,6 +23,7 @@ def save_samples(
     level_range: tuple[float, float],
     seeds: Sequence[int],
     path: Path,
+    breathe: Breathe = lambda: None,
 ) -> dict[str, float]:
     """One strip: generated windows by octave, a row a seed; below the truth, or real patches.
 
@@ -31,6 +33,7 @@ def save_samples(
         level_range: Levels to show, octaves.
         seeds: Latents to show.
         path: A .jpg; written under a temporary name and moved into place.
+        breathe: Called between windows; may wait.
 
     Returns:
         By octave ('0', '1'...), `strip_distance` of its samples.
@@ -47,7 +50,11 @@ def save_samples(
         span = [max(s - size / d, 0.0) for s in space.field_size]
         x, y = (float(rng.uniform(-s / 2, s / 2)) - size / d / 2 for s in span)
         window = Window((x, y), float(level), size, size)
-        shown = [space.render([replace(window, seed=seed)]) for seed in seeds]
+        shown = []
+        for seed in seeds:
+            breathe()
+            shown.append(space.render([replace(window, seed=seed)]))
+        breathe()
         real = _real(source, window, rng)
         for row, img in zip(rows, [*shown, real], strict=True):
             row.append(to_uint8(img)[0].cpu().numpy())

@@ -15,6 +15,7 @@ from torch import nn
 
 from model.allocator import bound_memory
 from model.augment import Augmentation, draw_augmentation
+from model.breathing import breathe_between_layers
 from model.config import DiscriminatorConfig, GeneratorConfig, LossConfig, TrainConfig
 from model.consistency import coarser_windows, draw_near_octaves, draw_octaves, scale_consistency
 from model.discriminator import Discriminator
@@ -119,9 +120,13 @@ class Trainer:
         self.finest = generator.level_range[1]
         """Registered data: no level beyond it is drawn, octaves; a run raises it as data come."""
         self.breathe: Callable[[], float] = lambda: 0.0
-        """Called before every group: may wait, for whoever needs the cores more. Returns the
-        seconds that it waited, which do not count as training."""
+        """Called many times within a step, a few milliseconds apart on two cores: may wait, for
+        whoever needs the cores more. Returns the seconds that it waited, which do not count as
+        training."""
+        self._waited_s = 0.0
         self._make_optimizers()
+        for network in (self.G, self.D):  # the average was copied from a network without hooks
+            breathe_between_layers(network, self.give_way)
 
     def _make_optimizers(self) -> None:
         memory = [] if self.G.memory is None else list(self.G.memory.parameters())
@@ -140,6 +145,7 @@ class Trainer:
             # Gradients that come from other processes too are not noted here.
             touched = self.G.memory.watch() if self.ranks.count == 1 else ()
             self.opt_M = TouchedRMSprop(memory, lr=self.train.memory_lr, touched=touched)
+            self.opt_M.breathe = self.give_way
         self.opt_D = torch.optim.Adam(
             self.D.parameters(), lr=self.train.discriminator_lr, betas=(0.0, 0.99), fused=True
         )
@@ -160,19 +166,28 @@ class Trainer:
         """After the memory was filled: the average begins there too."""
         self.G_ema.load_state_dict(self.G.state_dict())
 
+    def give_way(self) -> None:
+        """Wait where somebody needs the cores more; see `breathe`."""
+        self._waited_s += self.breathe()
+
+    @property
+    def waited_s(self) -> float:
+        """Seconds that `breathe` has waited, in all."""
+        return self._waited_s
+
     def step(self) -> TrainingStatus:
         """One update of every network, from `train.groups` groups of windows.
 
         Raises:
             Diverged: A loss is not finite; the weights are those before the step.
         """
-        began = time.perf_counter()
+        began, waited = time.perf_counter(), self._waited_s
         adversarial = not self.data.is_registered or self.fraction >= self.train.adversarial_start
         self._set_rates(adversarial)
         sums: dict[str, list[float]] = {}
         self.opt_G.zero_grad(set_to_none=True)
         for _ in range(self.train.groups):
-            began += self.breathe()
+            self.give_way()
             level = draw_level(self._shares(adversarial), self.rng)
             for name, value in self._group(level, adversarial).items():
                 sums.setdefault(name, []).append(value)
@@ -183,15 +198,17 @@ class Trainer:
         self.ranks.average_gradients(self.G.parameters())
         losses["gradient"] = self._checked_gradient()
         for optimizer in self._generator_optimizers():
+            self.give_way()
             optimizer.step()
         count = self.images_per_step
         # A short average at first: it must not remember the untrained weights.
         halflife = min(self.train.ema_halflife_kimg, self.cur_nimg / 1000 * 0.1)
-        update_ema(self.G_ema, self.G, count, halflife)
+        update_ema(self.G_ema, self.G, count, halflife, self.give_way)
         self.step_count += 1
         self.cur_nimg += count
         # The schedules run over this: all ranks must agree on it.
-        seconds = self.ranks.average({"seconds": time.perf_counter() - began})["seconds"]
+        worked = time.perf_counter() - began - (self._waited_s - waited)
+        seconds = self.ranks.average({"seconds": worked})["seconds"]
         self.elapsed += seconds
         return TrainingStatus(
             self.step_count, self.cur_nimg, self.fraction, adversarial, losses, seconds
@@ -303,6 +320,7 @@ class Trainer:
     ) -> tuple[torch.Tensor, float, Reals]:
         """Gradient at the generator's output (of about unit power), the loss, and the truth."""
         truth = self.data.truth(windows)
+        self.give_way()
         images = truth.images.to(self.device)
         known = None if truth.known is None else truth.known.to(self.device)
         leaf = gen_img.detach().requires_grad_(True)

@@ -17,6 +17,9 @@ from model.latent import in_short
 
 _UPDATE_MS = 125
 _WINDOW_S = 1.0
+_REST_S = 1.0
+"""At rest the speeds are written this seldom, s: without a GPU every change of a label composes the
+whole window anew."""
 _EDGE_PX = 6
 _LONG_S = 9.9995
 """From here on seconds are told, not milliseconds: there is room for four digits."""
@@ -53,6 +56,7 @@ class StatusLine(QStatusBar):
             self.cursor, self.fresh, self.latency, self.device, self.seed, self.step,
         )  # fmt: skip
         self._shown: dict[QLabel, str] = {}
+        self._measured_at = -_REST_S
         self._why_no_kernels = ""
         # A narrow window cuts the line off, instead of refusing to be narrow.
         self.setMinimumWidth(1)
@@ -101,7 +105,6 @@ class StatusLine(QStatusBar):
         self._set(self.position, f"{camera.cx:+.5f} {camera.cy:+.5f}")
         self._set(self.cursor, self._under_cursor())
         now = time.perf_counter()
-        meter = viewport.meter
         at_rest = not viewport.is_moving
         if viewport.scene is None:
             said = self.tr("preview") if viewport.first_frame_at else self.tr("empty")
@@ -110,13 +113,9 @@ class StatusLine(QStatusBar):
         else:
             said = self.tr("rendering") if at_rest else self.tr("moving")
         self._set(self.exactness, said)
-        fps = meter.displayed_fps(_WINDOW_S, now)
-        self._set(self.displayed, self.tr("at rest") if at_rest and fps < 5 else f"{fps:3.0f} fps")
-        self._set(self.fresh, f"{meter.fresh_fps(_WINDOW_S, now):3.0f} fresh/s")
-        recent = list(meter.latencies_s)[-100:] if meter.latencies_s else []
-        late_s = percentile(recent, 95) if recent else 0.0
-        late = f"{late_s * 1e3:4.0f} ms" if late_s < _LONG_S else f"{late_s:4.0f} s"
-        self._set(self.latency, late if recent else "- ms")
+        if not at_rest or now - self._measured_at >= _REST_S:
+            self._measured_at = now
+            self._measure(now, at_rest)
         self._set(self.device, viewport.scene.device if viewport.scene else "-")
         why = viewport.scene.no_kernels if viewport.scene else ""
         if why != self._why_no_kernels:
@@ -129,6 +128,17 @@ class StatusLine(QStatusBar):
         step = viewport.scene.step if viewport.scene else None
         self._set(self.step, "" if step is None else self.tr("step {0}").format(f"{step:,}"))
         self.ticked.emit()
+
+    def _measure(self, now: float, at_rest: bool) -> None:
+        """Write what the meter says."""
+        meter = self.viewport.meter
+        fps = meter.displayed_fps(_WINDOW_S, now)
+        self._set(self.displayed, self.tr("at rest") if at_rest and fps < 5 else f"{fps:3.0f} fps")
+        self._set(self.fresh, f"{meter.fresh_fps(_WINDOW_S, now):3.0f} fresh/s")
+        recent = list(meter.latencies_s)[-100:] if meter.latencies_s else []
+        late_s = percentile(recent, 95) if recent else 0.0
+        late = f"{late_s * 1e3:4.0f} ms" if late_s < _LONG_S else f"{late_s:4.0f} s"
+        self._set(self.latency, late if recent else "- ms")
 
     def _under_cursor(self) -> str:
         """Field coordinates and colour of the pixel under the cursor; empty beside the picture."""

@@ -14,6 +14,7 @@ import torch
 from model.export.plan import TILE_PX, ExportPlan
 from model.export.work import WorkFolder
 from model.space import ScaleSpace, to_uint8
+from model.torch_threads import set_torch_threads
 
 Place = tuple[int, int]
 """Column and strip of a tile."""
@@ -61,7 +62,7 @@ def rendering(space: ScaleSpace, plan: ExportPlan) -> Iterator[TileRenderer]:
     # With a GPU one thread feeds it; two would only take turns.
     workers = min(threads, os.cpu_count() or 1) if on_cpu else 1
     pool = ThreadPoolExecutor(
-        workers, "export", initializer=torch.set_num_threads, initargs=(1 if on_cpu else threads,)
+        workers, "export", initializer=set_torch_threads, initargs=(1 if on_cpu else threads,)
     )
     try:
         yield TileRenderer(space, plan, pool, 2 * workers)

@@ -10,6 +10,8 @@ from typing import Self, TypeVar
 
 import torch
 
+from model.torch_threads import set_torch_threads
+
 Check = Callable[[], None]
 """Called now and then during long work; whatever it raises cancels."""
 _Item = TypeVar("_Item")
@@ -31,7 +33,9 @@ class Workers:
 
     def __enter__(self) -> Self:
         torch.set_num_threads(1)
-        self._pool = ThreadPoolExecutor(self._num_threads, "placement")
+        self._pool = ThreadPoolExecutor(
+            self._num_threads, "placement", initializer=set_torch_threads, initargs=(1,)
+        )
         return self
 
     def __exit__(

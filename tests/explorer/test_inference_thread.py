@@ -189,6 +189,18 @@ def test_the_exact_frame_equals_the_window_in_one_go_and_comes_before_tiles(
     assert len({b.number for b in it.of(TileBatch)} | {frame.number}) == len(it.of(TileBatch)) + 1
 
 
+def test_tiles_that_the_view_lacks_come_before_the_exact_frame(
+    bench: Callable[..., Bench],
+) -> None:
+    it = bench()
+    exact = exact_view(View(Camera(0.11, -0.07, 2.3), (700, 500)), GRID)
+    it.thread.request(RenderRequest("fake", GRID, tiles=KEYS, exact=exact, before_exact=3))
+    it.until(lambda: bool(it.of(ExactFrame)) and len(it.tiles()) == len(KEYS))
+    number = it.of(ExactFrame)[0].number
+    before = [key for b in it.of(TileBatch) if b.number < number for key in b.keys]
+    assert tuple(before) == KEYS[:3]
+
+
 def test_an_exact_frame_is_interrupted_by_a_new_view(bench: Callable[..., Bench]) -> None:
     it = bench(FakeSpace(pixels_per_s=500_000))
     first = exact_view(View(Camera(0.0, 0.0, 3.0), (1200, 900)), GRID)

@@ -47,6 +47,25 @@ def test_the_visible_tiles_at_the_target_come_first_and_all_of_them() -> None:
         assert len(set(keys)) == len(keys) <= stream.config.max_request_tiles
 
 
+def test_where_nothing_is_shown_of_a_view_its_tiles_come_before_the_exact_frame() -> None:
+    stream, view = make_stream(), View(Camera(0.1, 0.0, 2.0), SIZE)
+    exact = exact_view(view, GRID)
+
+    def before(cover_first: bool) -> int:
+        request = stream.plan(
+            view, view, moving=False, exact=exact, now=0.0, cover_first=cover_first
+        )
+        visible = GRID.tiles(request.tiles[0].step, view)
+        assert all(visible.holds(key) for key in request.tiles[: request.before_exact])
+        return request.before_exact
+
+    assert before(False) == 0
+    whole = before(True)
+    assert whole == GRID.tiles(ask(stream, view).tiles[0].step, view).count
+    stream.accept(batch(ask(stream, view).tiles[:3]))
+    assert before(True) == whole - 3
+
+
 def test_the_first_level_is_one_that_the_machine_can_keep_fresh() -> None:
     view = View(Camera(0.0, 0.0, 3.0), SIZE)
     for speed in (0.1e6, 0.4e6, 1.5e6, 1e9):

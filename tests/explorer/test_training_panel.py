@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFileDialog, QMessageBox
 from pytestqt.qtbot import QtBot
 
@@ -22,6 +23,7 @@ from explorer.messages import OpenRequest
 from explorer.panels.training_panel import TrainingPanel
 from explorer.panels.training_plots import MAX_POINTS, TrainingPlots
 from explorer.settings import SettingsStore
+from explorer.training_desk import YIELD_S
 from explorer.training_messages import LiveSpace, SamplesSaved, TrainingTick
 from explorer.training_thread import BesideConfig
 from explorer.unfinished_run import FILE, UnfinishedRun
@@ -167,6 +169,27 @@ def test_a_movement_of_the_view_makes_training_wait(
     ticks = panel_of(app).run.plots.speed
     points = ticks.points("windows/s")
     qtbot.waitUntil(lambda: ticks.points("windows/s") > points + 1, timeout=SLOW_MS)
+
+
+def test_an_input_makes_training_wait_before_a_frame_is_painted(
+    app: App, data: Path, tmp_path: Path, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(app, data, tmp_path / "run", qtbot)
+    qtbot.waitUntil(lambda: app.viewport.is_exact, timeout=SLOW_MS)
+    held: list[tuple[float, int]] = []
+    thread = app.training.thread_of_run
+    assert thread is not None
+    frames = app.viewport.meter.frame_times
+    monkeypatch.setattr(thread, "hold", lambda s: held.append((s, len(frames))))
+    before = len(frames)
+    wheel(app.viewport, 1, 400, 300)
+    assert (YIELD_S, before) in held
+    held.clear()
+    qtbot.keyClick(app.viewport, Qt.Key.Key_Right)
+    assert held and held[0][0] == YIELD_S
+    held.clear()
+    app.viewport.fly_to(Camera(0.0, 0.0, 1.0))
+    assert held and held[0][0] == YIELD_S
 
 
 def test_what_one_looks_at_is_not_taken_away(

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from model import runs
 from model.checkpoints import load_generator_space
@@ -154,6 +155,59 @@ def test_a_run_starts_with_the_weights_of_a_checkpoint(
     other = replace(recipe, folder=str(tmp_path / "other"), crop=(0, 0, 300, 512))
     with pytest.raises(ValueError, match=r"has a field of 1\.25, this training .* 1\.71"):
         prepare(other, lambda text, fraction: None)
+
+
+def test_a_step_gives_way_many_times_and_comes_out_the_same(
+    pyramid: ImagePyramid, tmp_path: Path
+) -> None:
+    """In every group: forth, back, in the discriminator; then in the optimisers and the average."""
+
+    def run_of(name: str) -> Run:
+        run = Run(tmp_path / name, small_preset(pyramid), PictureData(pyramid), {})
+        run.trainer.elapsed, run.trainer.cur_nimg = 1e9, 60  # the discriminator speaks
+        return run
+
+    plain, giving = run_of("a").trainer, run_of("b").trainer
+    stacks: list[set[str]] = []
+
+    def breathe() -> float:
+        frame, names = sys._getframe(1), set()
+        while frame is not None and frame.f_code.co_name != "step":
+            names.add(frame.f_code.co_name)
+            frame = frame.f_back  # type: ignore[assignment]
+        stacks.append(names)
+        return 1.0
+
+    giving.breathe = breathe
+    waited = giving.waited_s
+    status = giving.step()
+    assert status.losses == plain.step().losses and "discriminator" in status.losses
+    for mine, expected in zip(giving.G.parameters(), plain.G.parameters(), strict=True):
+        assert torch.equal(mine, expected)
+    convolutions = sum(isinstance(m, torch.nn.Conv2d) for m in giving.D.modules())
+    in_discriminator = [names for names in stacks if "_discriminator_step" in names]
+    assert len(in_discriminator) >= 2 * 2 * convolutions
+    for places in ({"forward"}, {"backward"}, {"_adversarial_gradient"}, {"_reconstruction"}):
+        assert sum(places <= names for names in stacks) >= giving.train.groups
+    assert giving.waited_s - waited == len(stacks)
+    # What it waited is no training; here that is more than the step took in all.
+    assert status.seconds < 0
+
+
+def test_saving_and_publishing_give_way(pyramid: ImagePyramid, tmp_path: Path) -> None:
+    run = Run(tmp_path / "run", small_preset(pyramid), PictureData(pyramid), {})
+    breaths: list[str] = []
+
+    def during(name: str, work: Callable[[], object]) -> None:
+        run.trainer.breathe = lambda: breaths.append(name) or 0.0
+        work()
+
+    during("state", lambda: runs.save_state(run.folder / STATE, run.trainer))
+    during("shown", run._show)
+    tensors = len(load_file(run.folder / STATE))
+    assert breaths.count("state") >= tensors
+    # The preview, grids of the checkpoint, and at every level a sample and the truth.
+    assert breaths.count("shown") >= 1 + len(CONFIG.memory.resolutions) + 2 * 5  # type: ignore[union-attr]
 
 
 def test_resume_gives_the_same_numbers_as_an_unbroken_run(
