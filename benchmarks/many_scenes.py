@@ -68,7 +68,7 @@ def scene_boxes(box: Box, count: int, sides: tuple[int, int], seed: int = 0) -> 
     cell = (width // columns, height // rows)
     if sides[1] > min(cell):
         raise ValueError(
-            f"{count} scenes of up to {sides[1]} px need cells of as many, got {cell[0]} x {cell[1]}; "
+            f"{count} scenes of up to {sides[1]} px need cells of as many, got {cell}; "
             "ask for fewer scenes or smaller --sides."
         )
     rng = np.random.default_rng(seed)
