@@ -138,7 +138,7 @@ class LossConfig:
     """Level from which it compares low-passed images only: above, detail is invented."""
     remembered_level: float = 6.0
     """Density of the low-passed comparison, as a level: what the memory can hold."""
-    consistency_weight: float = 2.5
+    consistency_weight: float = 1.0
     """RMS of the consistency gradient at the generator's output over that of the adversarial one,
     for data without places; 0 switches it off."""
     invented_consistency_weight: float = 0.5

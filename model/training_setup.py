@@ -24,6 +24,8 @@ PLACEMENTS = ("match", "none")
 MAX_ASPECT = 16
 _LEAST_WINDOWS = 8
 """Without places: windows a step, at least."""
+_UNPLACED_CONSISTENCY = 2.5
+"""Without places: the weight of consistency at the end of the run, times that of the preset."""
 _UNPLACED_LR = 2e-4
 """Without places: Adam rate of the generator."""
 
@@ -278,7 +280,8 @@ def unplaced(preset: Preset) -> Preset:
     groups = min(t.groups, -(-_LEAST_WINDOWS // t.group_size))
     t = replace(t, groups=groups, adversarial_generator_lr=_UNPLACED_LR)
     # At full weight early on, octaves would agree in a blur.
-    loss = replace(preset.loss, consistency_start=1.0)
+    weight = _UNPLACED_CONSISTENCY * preset.loss.consistency_weight
+    loss = replace(preset.loss, consistency_weight=weight, consistency_start=1.0)
     return replace(preset, generator=g, loss=loss, train=t)
 
 
