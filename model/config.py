@@ -67,6 +67,12 @@ class GeneratorConfig:
     that is invented from waves comes out as a lattice where they are few."""
     noise_features: int = 4
     """Features of seeded noise an octave, fixed in the field; 0: none."""
+    noise_bands: int = 1
+    """Bands into which an octave of noise is split, each heard as soon as a layer can hold it; they
+    share the features."""
+    noise_cutoff: float | None = None
+    """Highest frequency of noise at the finest layer over its Nyquist frequency; None: `cutoff`.
+    What a window shows above it, a finer window about the same place cannot agree with."""
     lowest_frequency: float = 0.5
     """Cycles per field unit."""
     z_dim: int = 0
@@ -98,6 +104,16 @@ class GeneratorConfig:
             raise ValueError(f"level_range must rise, got {self.level_range}.")
         if self.wave_stages is not None and self.wave_stages < 1:
             raise ValueError(f"wave_stages must be 1 or more, or None, got {self.wave_stages}.")
+        if self.noise_bands < 1 or self.noise_features % self.noise_bands:
+            raise ValueError(
+                "noise_bands must be 1 or more and divide noise_features, got "
+                f"{self.noise_bands} and {self.noise_features}."
+            )
+        if self.noise_cutoff is not None and not self.cutoff <= self.noise_cutoff <= 1:
+            raise ValueError(
+                f"noise_cutoff must lie between cutoff, {self.cutoff}, and 1, got "
+                f"{self.noise_cutoff}."
+            )
         if not self.knows_places and self.waves_per_octave < 1:
             raise ValueError(
                 "a generator that remembers nothing tells one place from another by its waves: "

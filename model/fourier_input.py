@@ -24,8 +24,11 @@ class OctaveBands:
     lowest: float
     """Cycles per field unit; octave k spans lowest * 2**k to twice that."""
     count: int
+    """Of bands."""
     cutoff: float
     """Highest frequency of a stage over its Nyquist frequency."""
+    per_octave: int = 1
+    """Bands an octave: 1, or band k spans lowest * 2**(k / per_octave) upwards."""
 
     @classmethod
     def of(cls, config: GeneratorConfig) -> OctaveBands:
@@ -34,19 +37,27 @@ class OctaveBands:
         octaves = math.floor(math.log2(nyquist * config.cutoff / config.lowest_frequency))
         return cls(config.lowest_frequency, max(1, octaves), config.cutoff)
 
-    def speaking(self, pixels_per_unit: float, heard: int) -> dict[int, float]:
-        """Octaves that enter at a stage of this density, with their weights in (0, 1].
+    def top(self, band: int) -> float:
+        """Highest frequency of a band, cycles per field unit."""
+        return float(self.lowest * 2.0 ** ((band + 1) / self.per_octave))
 
-        An octave speaks where its highest frequency lies below the stage's cutoff, and is one of
-        the `heard` highest of those: weights telescope over stages where that is one.
+    def speaking(
+        self, pixels_per_unit: float, heard: int, highest: float | None = None
+    ) -> dict[int, float]:
+        """Bands that enter at a stage of this density, with their weights in (0, 1].
+
+        A band speaks where its highest frequency lies below the stage's cutoff, and within the
+        `heard` highest octaves of those: weights telescope over stages where that is one. `highest`
+        is a cutoff of this stage alone, over its Nyquist frequency.
         """
         cutoff = pixels_per_unit / 2 * self.cutoff
+        ahead = 0.0 if highest is None else math.log2(highest / self.cutoff)
         weights = {}
-        for octave in range(self.count):
-            rho = math.log2(cutoff / (self.lowest * 2.0 ** (octave + 1)))
-            weight = fade(rho) - fade(rho - heard)
+        for band in range(self.count):
+            rho = math.log2(cutoff / self.top(band))
+            weight = fade(rho + ahead) - fade(rho - heard)
             if weight > 0:
-                weights[octave] = weight
+                weights[band] = weight
         return weights
 
 

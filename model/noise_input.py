@@ -12,6 +12,8 @@ to pixels; these stick to the field.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import nn
@@ -19,6 +21,7 @@ from torch import nn
 from kernels.feature_grid import feature_grid
 from model.config import GeneratorConfig
 from model.fourier_input import OctaveBands
+from model.scale import density
 
 TABLE = 512
 """Cells along a side of the table."""
@@ -29,17 +32,31 @@ _SEED = 0
 changes its numbers (NEP 19)."""
 
 
-def noise_table(features: int) -> torch.Tensor:
-    """Periodic noise of one octave and of unit power: float32 [TABLE, TABLE, features]."""
+def noise_table(features: int, per_octave: int = 1) -> torch.Tensor:
+    """Periodic noise of one band and of unit power: float32 [TABLE, TABLE, features].
+
+    A band is an octave, or the highest of so many equal parts of one.
+    """
     white = np.random.RandomState(_SEED).standard_normal((TABLE, TABLE, features))
     cycles = np.hypot(np.fft.fftfreq(TABLE)[:, None], np.fft.rfftfreq(TABLE)[None])
     octave = np.log2(np.maximum(cycles, 1 / TABLE) * CELLS_PER_CYCLE)  # 0 at the highest frequency
     # An eighth of an octave of slope on both sides: a sharp edge would ring.
-    band = np.clip(4.5 - np.abs(octave + 0.5) * 8, 0, 1)
+    half = 0.5 / per_octave
+    band = np.clip(8 * half + 0.5 - np.abs(octave + half) * 8, 0, 1)
     shaped = np.fft.irfft2(
         np.fft.rfft2(white, axes=(0, 1)) * band[..., None], (TABLE, TABLE), axes=(0, 1)
     )
     return torch.from_numpy((shaped / shaped.std((0, 1))).astype(np.float32))
+
+
+def noise_bands(config: GeneratorConfig) -> OctaveBands:
+    """Of a generator's noise, up to the highest that its finest stage may hear."""
+    nyquist = density(config.level_range[1], config.patch_size) / 2
+    highest = nyquist * (config.noise_cutoff or config.cutoff)
+    count = config.noise_bands * math.log2(highest / config.lowest_frequency)
+    return OctaveBands(
+        config.lowest_frequency, max(1, math.floor(count)), config.cutoff, config.noise_bands
+    )
 
 
 class NoiseInput(nn.Module):
@@ -49,41 +66,46 @@ class NoiseInput(nn.Module):
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
-        self.config, self.bands = config, OctaveBands.of(config)
+        self.config, self.bands = config, noise_bands(config)
+        features = config.noise_features // config.noise_bands
         # Not stored with the weights: it is the same for every generator, and soon made.
-        self.register_buffer("table", noise_table(config.noise_features), persistent=False)
+        self.register_buffer("table", noise_table(features, config.noise_bands), persistent=False)
         shifts = np.random.RandomState(_SEED + 1).randint(0, TABLE, (self.bands.count, 2))
         self.shifts = [(int(x), int(y)) for x, y in shifts]
-        shape = (self.bands.count, config.noise_features)
+        shape = (self.bands.count, features)
         self.mix = nn.ParameterList(
             nn.Parameter(torch.randn(*shape, width) * (0.25 / config.noise_features**0.5))
             for width in config.widths
         )
 
     def speaking(self, stage: int, pixels_per_unit: float) -> dict[int, float]:
-        """Octaves that enter at a stage (coarsest 0) of this density, with their weights in (0, 1].
+        """Bands that enter at a stage (coarsest 0) of this density, with their weights in (0, 1].
 
-        Each enters at the coarsest stage that can hold it. Beside a memory of places the coarsest
-        stage hears its top octave only: what is slower is remembered.
+        Each enters at the coarsest stage that can hold it, and the finest stage may hear more: see
+        `GeneratorConfig.noise_cutoff`. Beside a memory of places the coarsest stage hears its top
+        octave only: what is slower is remembered.
         """
         heard = 1 if stage or self.config.knows_places else self.bands.count + 1
-        return self.bands.speaking(pixels_per_unit, heard)
+        finest = stage == len(self.mix) - 1
+        return self.bands.speaking(
+            pixels_per_unit, heard, self.config.noise_cutoff if finest else None
+        )
 
     def read(
         self, octave: int, xs: torch.Tensor, ys: torch.Tensor, weight: float = 1.0
     ) -> torch.Tensor:
-        """Noise of one octave on a lattice.
+        """Noise of one band on a lattice.
 
         Args:
-            octave: Which octave.
+            octave: Which band.
             xs: Column coordinates, float64 [N, W], field units, rising.
             ys: Row coordinates, float64 [N, H], field units, rising.
-            weight: Factor on it: how far the octave speaks.
+            weight: Factor on it: how far the band speaks.
 
         Returns:
             float32 [N, H, W, features].
         """
-        density = CELLS_PER_CYCLE * self.bands.lowest * 2.0 ** (octave + 1)
+        nodes = CELLS_PER_CYCLE * self.bands.top(octave)  # per field unit
         x, y = self.shifts[octave]
-        node_x, node_y = xs * density + x, ys * density + y
+        node_x, node_y = xs * nodes + x, ys * nodes + y
         return feature_grid(self.table, node_x, node_y, periodic=True, weight=weight)

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
 PLACEMENTS = ("match", "none")
 MAX_ASPECT = 16
+_LEAST_WINDOWS = 8
+"""Without places: windows a step, at least."""
+_UNPLACED_CONSISTENCY = 2.5
+"""Without places: the weight of consistency at the end of the run, times that of the preset."""
+_UNPLACED_LR = 2e-4
+"""Without places: Adam rate of the generator."""
 
 Report = Callable[[str, float], None]
 """Called with what is being done and its share in [0, 1]; whatever it raises cancels."""
@@ -259,7 +265,7 @@ def _fitted(recipe: Recipe, preset: Preset, source: RunData) -> Preset:
     found = source.level_range
     low, high = recipe.levels or (0.0 if source.is_registered else found[0], found[1])
     if not source.is_registered:
-        preset = replace(preset, generator=replace(preset.generator, memory=None, base=None))
+        preset = unplaced(preset)
     if isinstance(source, ScenesData):
         z_dim = preset.generator.z_dim or Z_DIM
         preset = replace(
@@ -268,6 +274,26 @@ def _fitted(recipe: Recipe, preset: Preset, source: RunData) -> Preset:
             discriminator=replace(preset.discriminator, compared=COMPARED),
         )
     return preset.for_field(source.field_size, (low, high))
+
+
+def unplaced(preset: Preset) -> Preset:
+    """The preset for patches without places.
+
+    Nothing is remembered. Noise up to what a pixel can show, so that a window's finest detail is
+    there for a finer window to agree with. And one group of windows a step: the discriminator steps
+    at every group, and a generator that steps at every fourth is left behind.
+    """
+    g, t = preset.generator, preset.train
+    g = replace(g, memory=None, base=None)
+    if g.noise_features and g.noise_features % 2 == 0:
+        # At whole and half levels a band ends a quarter octave below what a pixel can show.
+        g = replace(g, noise_bands=2, noise_cutoff=1.0, lowest_frequency=0.5 * 2**-0.25)
+    groups = min(t.groups, -(-_LEAST_WINDOWS // t.group_size))
+    t = replace(t, groups=groups, adversarial_generator_lr=_UNPLACED_LR)
+    # At full weight early on, octaves would agree in a blur.
+    weight = _UNPLACED_CONSISTENCY * preset.loss.consistency_weight
+    loss = replace(preset.loss, consistency_weight=weight, consistency_start=1.0)
+    return replace(preset, generator=g, loss=loss, train=t)
 
 
 def _started(path: Path, preset: Preset) -> tuple[Preset, Generator]:

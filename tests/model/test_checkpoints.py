@@ -95,6 +95,7 @@ def test_what_a_head_of_before_leaves_out_means_what_it_did() -> None:
     """Later fields have other defaults for new generators: an old picture must not change."""
     old = from_dict(GeneratorConfig, {"memory": {"resolutions": [9.0, 18.0], "features": 4}})
     assert (old.noise_features, old.wave_stages) == (0, None)
+    assert (old.noise_bands, old.noise_cutoff) == (1, None)
     assert old.memory is not None and (old.memory.ahead, old.memory.handed_over) == (0.0, 0.0)
     later = from_dict(GeneratorConfig, {"memory": {"resolutions": [9.0], "ahead": 0.5}})
     assert later.memory is not None and later.memory.handed_over == -0.5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,8 +15,10 @@ from model.checkpoints import header_of
 from model.generator import Generator
 from model.generator_space import GeneratorSpace
 from model.noise_input import CELLS_PER_CYCLE, TABLE, NoiseInput, noise_table
+from model.presets import Preset
 from model.scale import density
 from model.space import ScaleSpace, Window
+from model.training_setup import unplaced
 from tests.model.small import CONFIG, small_generator
 
 
@@ -167,6 +170,25 @@ def test_no_grid_no_wave_and_no_noise_is_finer_than_the_window() -> None:
             total = sum(s.get(g, 0.0) for s in said)
             if resolution * 2**0.25 <= d:
                 assert math.isclose(total, 1.0)  # handed over whole, nothing said twice
+
+
+@pytest.mark.parametrize("bands", [1, 2])
+def test_without_places_noise_is_heard_up_to_what_a_pixel_can_show(bands: int) -> None:
+    """So that a finer window has detail to agree with. Every band speaks once, or shared by two."""
+    config = replace(unplaced(Preset(CONFIG)).generator, noise_bands=bands)
+    noise = Generator(config).noise
+    assert noise is not None
+    for level in np.linspace(0, 5, 41):
+        d = density(float(level), 32)
+        said = [noise.speaking(2 - k, d / 2**k) for k in range(3)]
+        for k, weights in enumerate(said):
+            assert all(noise.bands.top(band) <= d / 2**k / 2 + 1e-6 for band in weights)
+        heard = max(noise.bands.top(band) for band in said[0])
+        assert heard >= d / 2 * 2 ** -(1 / bands + 0.25)
+        for band in range(noise.bands.count):
+            total = sum(weights.get(band, 0.0) for weights in said)
+            if noise.bands.top(band) * 2**0.25 <= d / 2:
+                assert math.isclose(total, 1.0)
 
 
 def test_the_level_is_a_style_of_the_layers() -> None:
