@@ -91,7 +91,9 @@ def _child(module: str, words: Sequence[object], out: Path, live: bool = False) 
         done = subprocess.run(command, env=environment, stdout=output, stderr=errors, check=False)
     if done.returncode or not out.exists():
         lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
-        raise RuntimeError(f"{words[0]} was not measured: {lines[-1]}")
+        # A process that ends amid its threads says so after what matters.
+        reasons = [line for line in lines if "Error: " in line] or lines
+        raise RuntimeError(f"{words[0]} was not measured: {reasons[-1]}")
     return json.loads(out.read_text(encoding="utf-8"))["result"]
 
 
