@@ -7,9 +7,10 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QTimer
+from PySide6.QtCore import QCoreApplication, QObject, QTimer
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
+from explorer.qt_classes import QtClasses
 from explorer.training_messages import SamplesSaved, TrainingTick
 
 if TYPE_CHECKING:
@@ -20,24 +21,51 @@ MAX_POINTS = 600
 _PLOT_PX = 146
 _WAIT_MS = 40
 _MODULE = "explorer.panels.plot"
-_loader: threading.Thread | None = None
 
 
-def preload() -> threading.Thread:
-    """Import what draws curves in a thread of its own; again: the same thread. Any page asks."""
-    global _loader
-    if _loader is None:
-        _loader = threading.Thread(
+class _Preload(QObject):
+    """Imports what draws curves, beside the GUI thread."""
+
+    def __init__(self) -> None:
+        super().__init__(QCoreApplication.instance())
+        self._thread = threading.Thread(
             target=importlib.import_module, args=(_MODULE,), name="plots", daemon=True
         )
-        _loader.start()
-    return _loader
+        self._classes = QtClasses(self._thread.start, self)
+
+    def begin(self) -> bool:
+        """Begin, or go on; whether it has ended."""
+        if self._thread.ident is None:
+            self._classes.start()
+            return False
+        return not self._thread.is_alive()
+
+    def finish(self) -> None:
+        """Begin nothing more, and let end what runs."""
+        self._classes.stop()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+
+_preload: _Preload | None = None
+
+
+def preload() -> bool:
+    """Have what draws curves imported by a thread of its own, once: any page asks.
+
+    Returns:
+        Whether it is there.
+    """
+    global _preload
+    if _preload is None:
+        _preload = _Preload()
+    return _preload.begin()
 
 
 def finish_preload() -> None:
     """Before the app ends: let what was begun end."""
-    if _loader is not None:
-        _loader.join()
+    if _preload is not None:
+        _preload.finish()
 
 
 class Series:
@@ -87,7 +115,7 @@ class Curves(QWidget):
             self.plot.clear_all()
 
     def build(self) -> None:
-        """Draw from now on; `preload` must have ended."""
+        """Draw from now on; after `preload`."""
         from explorer.panels.plot import Plot
 
         self.plot = Plot(self._title, self._log, _PLOT_PX)
@@ -117,10 +145,10 @@ class TrainingPlots(QWidget):
         """Make the plots, one each time the event loop comes round: a frame must not wait."""
         if all(curves.plot is not None for curves in self._all):
             return
-        wait = preload().is_alive()
-        if not wait:
+        is_there = preload()
+        if is_there:
             next(curves for curves in self._all if curves.plot is None).build()
-        QTimer.singleShot(_WAIT_MS if wait else 0, self, self.build)
+        QTimer.singleShot(0 if is_there else _WAIT_MS, self, self.build)
 
     def add(self, tick: TrainingTick) -> None:
         """Draw the figures of another tick."""
