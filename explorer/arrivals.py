@@ -99,8 +99,12 @@ class Arrivals(QObject):
 
     def take_samples(self) -> None:
         """The training pictures that ship have come."""
+        self.take_shipped(SAMPLE_PATCHES)
+
+    def take_shipped(self, file: Path) -> None:
+        """A file that ships has come."""
         try:
-            self.take(str(shipped(SAMPLE_PATCHES)))
+            self.take(str(shipped(file)))
         except FileNotFoundError as error:
             self.notice.emit(str(error))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ from explorer.places import Places
 from explorer.preview import millimetres_per_unit
 from explorer.report import report
 from explorer.settings import Settings, SettingsStore, system_reduces_motion
+from explorer.shipped import SCENES
 from explorer.stills import STILL_FORMATS
 from explorer.theme import apply_theme
 from explorer.view_state import Camera, fit_camera
@@ -144,6 +146,7 @@ class MainWindow(QMainWindow):
             "copy_report": self.copy_report,
             "about": self.show_about,
             "sample_patches": self.arrivals.take_samples,
+            **{id: partial(self.arrivals.take_shipped, file) for id, file in SCENES.items()},
             "escape": self._on_escape,
         }
 

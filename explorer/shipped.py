@@ -6,6 +6,11 @@ import sys
 from pathlib import Path
 
 PAINTING = Path("checkpoints", "starry-night.safetensors")
+SCENES = {
+    "scene_painting": PAINTING,
+    "scene_unplaced": Path("checkpoints", "starry-night-adversarial.safetensors"),
+}
+"""By the action that opens it: every scale space that ships."""
 ICON = Path("assets", "icon.svg")
 SAMPLE_PATCHES = Path("assets", "sample-patches", "dataset.json")
 """Labels of the pictures beside it: a small training set."""

@@ -1,4 +1,4 @@
-"""Help offers training pictures to whoever has none at hand."""
+"""What ships is at hand in the menus: scenes, and training pictures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from explorer.arrivals import is_data_folder
-from explorer.shipped import SAMPLE_PATCHES, shipped
+from explorer.shipped import PAINTING, SAMPLE_PATCHES, SCENES, shipped
+from model.header import read_header
 from tests.explorer.conftest import MakeApp
 
 
@@ -34,6 +35,24 @@ def test_where_they_are_missing_a_notice_says_so(
     monkeypatch.setattr("explorer.arrivals.SAMPLE_PATCHES", Path("assets", "nowhere.json"))
     window.actions_by_id["sample_patches"].trigger()
     assert "nowhere.json is missing" in window.notice.text()
+
+
+@pytest.mark.parametrize("id", SCENES)
+def test_every_scene_that_ships_is_in_the_file_menu(make_app: MakeApp, id: str) -> None:
+    window = make_app().window
+    opened: list[str] = []
+    window.open_requested.disconnect()
+    window.open_requested.connect(opened.append)
+    window.actions_by_id[id].trigger()
+    assert opened == [str(shipped(SCENES[id]))]
+    assert read_header(opened[0]).patch_size == 64
+
+
+def test_no_scene_that_ships_is_forgotten() -> None:
+    folder = shipped(PAINTING).parent
+    assert sorted(path.name for path in folder.glob("*.safetensors")) == sorted(
+        path.name for path in SCENES.values()
+    )
 
 
 def test_a_folder_of_scenes_is_training_data_too(tmp_path: Path) -> None:
