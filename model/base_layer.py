@@ -123,8 +123,9 @@ class BaseLayer(nn.Module):
         Returns:
             float32 [N, 3, H, W] in [-1, 1].
         """
-        # Halvings are averages over whole pixels, as the truth is.
-        number = math.floor(math.log2(self.density / pixels_per_unit))
+        # Halvings are averages over whole pixels, as the truth is. From one of the lattice's own
+        # density, but beside it, the truth can only be guessed: half an octave more it must have.
+        number = math.floor(math.log2(self.density / pixels_per_unit) - 0.5)
         number = min(max(number, 0), self._num_mips - 1)
         pixels = getattr(self, f"mip{number}")
         density = self.density / 2**number
@@ -144,10 +145,11 @@ class BaseLayer(nn.Module):
         cut = torch.stack(
             [pixels[y : y + height, x : x + width] for x, y in zip(*firsts, strict=True)]
         )
-        img = cut.permute(0, 3, 1, 2).float().mul_(1 / 127.5).sub_(1)
+        img = cut.permute(0, 3, 1, 2).float()
         steps = torch.full((len(xs),), step, dtype=torch.float64)
         shape = (ys.shape[1], xs.shape[1])
-        return resample(img, torch.stack(origins, 1), steps, shape, filter="mixed")
+        read = resample(img, torch.stack(origins, 1), steps, shape, filter="mixed")
+        return read.mul_(1 / 127.5).sub_(1)
 
     def get_extra_state(self) -> torch.Tensor:
         """The coded picture, uint8; part of `state_dict`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from model.generator import Generator
 from model.generator_space import GeneratorSpace
 from model.header import CheckpointError
 from model.pyramid import ImagePyramid
-from model.scale import Lattice, density
+from model.scale import Lattice, density, level_of_density
 from model.space import Window
 from tests.model.small import CONFIG, small_generator
 
@@ -33,6 +34,12 @@ def pyramid(tmp_path_factory: pytest.TempPathFactory) -> ImagePyramid:
     picture[150:250, 200:300] *= -0.5
     Image.fromarray((picture * 100 + 128).astype(np.uint8)).save(folder / "scene.png")
     return ImagePyramid.open(folder / "scene.png", patch_size=PATCH, cache_dir=folder / "cache")
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    data = io.BytesIO()
+    Image.fromarray(pixels).save(data, "PNG")
+    return data.getvalue()
 
 
 def coordinates(window: Window) -> tuple[torch.Tensor, torch.Tensor, float]:
@@ -56,6 +63,23 @@ def test_it_shows_the_scene_at_every_scale(
     error = (shown - pyramid.render([window])).square().mean()
     assert 10 * torch.log10(4 / error) > least
     assert base.get_extra_state().numel() < pyramid.base_size[0] * pyramid.base_size[1]
+
+
+@pytest.mark.parametrize("octaves", [0.51, 0.75, 1.0, 1.3])
+def test_between_octaves_it_is_read_and_not_guessed(
+    octaves: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A picture full of detail, seen where its pixels are not: what a halving lost would show."""
+    detail = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    Image.fromarray(detail).save(tmp_path / "noise.png")
+    pyramid = ImagePyramid.open(tmp_path / "noise.png", patch_size=PATCH, cache_dir=tmp_path)
+    monkeypatch.setattr("model.base_layer._FORMATS", ("PNG",))
+    monkeypatch.setattr("model.base_layer._encode", lambda pixels, quality, speed: _png(pixels))
+    base = BaseLayer.of(pyramid, 256.0, 1 << 20)
+    window = Window((-0.3013, -0.2507), level_of_density(256 / 2**octaves, PATCH), 40, 40)
+    error = base.read(*coordinates(window)) - pyramid.render([window])
+    contrast = pyramid.render([window]).square().mean()
+    assert float(error.square().mean() / contrast) < (0.06 if octaves < 1 else 0.001)
 
 
 def test_a_pixel_does_not_depend_on_its_window(pyramid: ImagePyramid) -> None:
