@@ -293,7 +293,7 @@ TINY = "tiny"
 
 def tiny_preset() -> None:
     """Let there be a preset so small that its steps take some hundredths of a second."""
-    from model.config import DiscriminatorConfig, GeneratorConfig, MemoryConfig, TrainConfig
+    from model.config import BaseConfig, DiscriminatorConfig, GeneratorConfig, TrainConfig
     from model.presets import PRESETS, Preset
 
     generator = GeneratorConfig(
@@ -301,7 +301,7 @@ def tiny_preset() -> None:
         widths=(12, 8),
         waves_per_octave=4,
         w_dim=16,
-        memory=MemoryConfig(resolutions=(9.0, 18.0, 36.0), features=4),
+        base=BaseConfig(density=64.0, max_bytes=20_000),
     )
     train = TrainConfig(group_size=4, groups=2)
     PRESETS[TINY] = Preset(generator, DiscriminatorConfig(widths=(8, 8)), train=train)
@@ -315,7 +315,6 @@ def _latent_scene(folder: Path) -> Path:
 
     config = GeneratorConfig(
         patch_size=32, level_range=(0.0, 5.0), widths=(24, 16, 8), waves_per_octave=6, z_dim=16,
-        memory=None,
     )  # fmt: skip
     path = folder / "latents.safetensors"
     save_checkpoint(path, Generator(config), header_of(config, {}, licence="CC0-1.0"))

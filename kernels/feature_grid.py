@@ -2,43 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch.autograd.function import once_differentiable
 
 from kernels import _cuda
 from kernels._backend import KERNEL_DTYPES, run
 
 _HASH_PRIME = 2654435761
 _DENSE, _HASHED, _PERIODIC = range(3)  # as in cuda/feature_grid.cu
-
-
-class Touched:
-    """Which nodes of a table gradients reached since `clear`."""
-
-    def __init__(self) -> None:
-        self.clear()
-
-    def clear(self) -> None:
-        """Begin anew."""
-        self.rectangles: list[tuple[slice, slice]] = []
-        """Rows and columns of each."""
-        self.is_complete = True
-        """Whether every gradient lies in one of `rectangles`."""
-
-    def add(self, grid: _Grid, y: int, x: int, height: int, width: int) -> None:
-        """A rectangle of nodes from row `y` and column `x` on, clamped at the edges."""
-        if grid.layout != _DENSE:
-            self.is_complete = False
-            return
-        rows, columns = (
-            slice(min(max(first, 0), count - 1), max(min(first + size, count), 1))
-            for first, size, count in ((y, height, grid.rows), (x, width, grid.columns))
-        )
-        self.rectangles.append((rows, columns))
 
 
 def feature_grid(
@@ -49,8 +23,6 @@ def feature_grid(
     shape: tuple[int, int] | None = None,
     periodic: bool = False,
     weight: float = 1.0,
-    add_to_grad: bool = False,
-    touched: Touched | None = None,
     deterministic: bool | None = None,
     impl: str | None = None,
 ) -> torch.Tensor:
@@ -67,18 +39,12 @@ def feature_grid(
         shape: Rows and columns of a hashed grid; None where it is dense.
         periodic: A dense grid repeats without end, along both axes.
         weight: Factor on the result: how far the level lets this grid speak.
-        add_to_grad: The backward adds to `table.grad` instead of returning a gradient: a batch
-            touches a millionth of a large grid, and a dense map of zeros a call would cost more
-            than the network. `table` must be a leaf; no second derivative.
-        touched: With `add_to_grad`, gets the rectangle of nodes that each lattice's gradient
-            reached, so that an optimiser need not search for them. On a GPU it only says that it
-            does not know them.
         deterministic: Sum gradients on the GPU in a fixed order (sorted by node, slower), or as the
             threads come; None follows `torch.use_deterministic_algorithms`.
         impl: 'cuda', 'ref', or None to choose by the device of `table`.
 
     Returns:
-        float32 [N, H, W, F]. Differentiable in `table`, twice but for `add_to_grad`.
+        float32 [N, H, W, F]. Differentiable in `table`, twice.
 
     Raises:
         ValueError: A shape or dtype is not as above.
@@ -86,12 +52,12 @@ def feature_grid(
 
     Source: Mueller et al. 2022 (instant-ngp), section 3, for the hash and the interpolation.
     """
-    _check(table, node_x, node_y, shape, periodic, add_to_grad)
+    _check(table, node_x, node_y, shape, periodic)
     if deterministic is None:
         deterministic = torch.are_deterministic_algorithms_enabled()
     rows, columns = shape or (table.shape[0], table.shape[1])
     layout = _HASHED if shape is not None else _PERIODIC if periodic else _DENSE
-    spec = _Grid(rows, columns, layout, weight, deterministic, add_to_grad, touched)
+    spec = _Grid(rows, columns, layout, weight, deterministic)
     return run(
         impl,
         table,
@@ -111,8 +77,6 @@ class _Grid:
     """_DENSE, _HASHED or _PERIODIC."""
     weight: float
     deterministic: bool
-    add_to_grad: bool
-    touched: Touched | None = None
 
 
 def _hat_weights(nodes: torch.Tensor, first: torch.Tensor, count: int) -> torch.Tensor:
@@ -150,13 +114,9 @@ def _feature_grid_ref(
     width = int((node_x.amax(1).floor() - first_x).max()) + 2
     height = int((node_y.amax(1).floor() - first_y).max()) + 2
     starts = [(int(y), int(x)) for y, x in zip(first_y, first_x, strict=True)]
+    cells = _gather(table, starts, height, width, grid).float()
     if not keeps_grad:
-        cells = _gather(table, starts, height, width, grid).float()
         return _blended(cells, node_x - first_x[:, None], node_y - first_y[:, None], grid.weight)
-    if grid.add_to_grad:
-        cells = _Gather.apply(table, starts, height, width, grid).float()
-    else:
-        cells = _gather(table, starts, height, width, grid).float()
     features = cells.shape[3]
     along_x = _hat_weights(node_x, first_x, width).to(cells.device)
     along_y = _hat_weights(node_y, first_y, height).to(cells.device)
@@ -195,38 +155,6 @@ def _blended(
         lines = lines.view(-1, width, features)
         torch.lerp(lines.index_select(1, column), lines.index_select(1, right), part_x, out=img)
     return out
-
-
-class _Gather(torch.autograd.Function):
-    """Rectangles of nodes, whose gradient is added to `table.grad` in place."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        table: torch.Tensor,
-        starts: list[tuple[int, int]],
-        height: int,
-        width: int,
-        grid: _Grid,
-    ) -> torch.Tensor:
-        ctx.table, ctx.starts, ctx.size, ctx.grid = table, starts, (height, width), grid
-        return _gather(table, starts, height, width, grid)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[None, ...]:
-        (grad_out,) = grads
-        height, width = ctx.size
-        grad = _grad_of(ctx.table)
-        for (y, x), g in zip(ctx.starts, grad_out, strict=True):
-            if ctx.grid.touched is not None:
-                ctx.grid.touched.add(ctx.grid, y, x, height, width)
-            if _inside(ctx.grid, y, x, height, width):
-                grad[y : y + height, x : x + width] += g
-            else:
-                flat = _table_rows(ctx.grid, table=grad, y=y, x=x, height=height, width=width)
-                grad.view(-1, grad.shape[-1]).index_add_(0, flat, g.flatten(0, 1))
-        return None, None, None, None, None
 
 
 def _gather(
@@ -271,13 +199,6 @@ def _table_rows(
     return (index_y[:, None] * grid.columns + index_x).flatten()
 
 
-def _grad_of(table: torch.Tensor) -> torch.Tensor:
-    """`table.grad`, made of zeros where there is none."""
-    if table.grad is None:
-        table.grad = torch.zeros_like(table)
-    return table.grad
-
-
 def _feature_grid_cuda(
     table: torch.Tensor, node_x: torch.Tensor, node_y: torch.Tensor, grid: _Grid
 ) -> torch.Tensor:
@@ -297,7 +218,6 @@ class _Lookup(torch.autograd.Function):
     ) -> torch.Tensor:
         ctx.save_for_backward(node_x, node_y)
         ctx.grid, ctx.shape, ctx.dtype = grid, table.shape, table.dtype
-        ctx.leaf = table if grid.add_to_grad else None
         table = table.contiguous()
         features = table.shape[-1]
         shape = (len(node_x), node_y.shape[1], node_x.shape[1], features)
@@ -328,21 +248,8 @@ class _Lookup(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         node_x, node_y = ctx.saved_tensors
         grad = grads[0].contiguous()
-        if ctx.leaf is None:
-            grad_table = _LookupTransposed.apply(
-                grad, node_x, node_y, ctx.grid, ctx.shape, ctx.dtype
-            )
-            return grad_table, None, None, None
-        total = _grad_of(ctx.leaf)
-        if ctx.grid.touched is not None:
-            ctx.grid.touched.is_complete = False
-        if total.dtype == torch.float32 and total.is_contiguous():
-            _scatter(grad.detach(), node_x, node_y, ctx.grid, total)
-        else:
-            part = torch.zeros(ctx.shape, device=total.device)
-            _scatter(grad.detach(), node_x, node_y, ctx.grid, part)
-            total += part.to(total.dtype)
-        return None, None, None, None
+        grad_table = _LookupTransposed.apply(grad, node_x, node_y, ctx.grid, ctx.shape, ctx.dtype)
+        return grad_table, None, None, None
 
 
 class _LookupTransposed(torch.autograd.Function):
@@ -366,8 +273,7 @@ class _LookupTransposed(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        grid = replace(ctx.grid, add_to_grad=False)
-        out = _Lookup.apply(grads[0], *ctx.saved_tensors, grid)
+        out = _Lookup.apply(grads[0], *ctx.saved_tensors, ctx.grid)
         return out, None, None, None, None, None
 
 
@@ -455,7 +361,6 @@ def _check(
     node_y: torch.Tensor,
     shape: tuple[int, int] | None,
     periodic: bool,
-    add_to_grad: bool,
 ) -> None:
     """Raise ValueError unless the arguments of `feature_grid` fit together."""
     wanted = "[rows, columns, F]" if shape is None else "[entries, F]"
@@ -483,8 +388,4 @@ def _check(
         raise ValueError(
             f"node_x and node_y must be float64 [N, W] and [N, H], got {node_x.dtype} "
             f"{list(node_x.shape)} and {node_y.dtype} {list(node_y.shape)}."
-        )
-    if add_to_grad and not table.is_leaf:
-        raise ValueError(
-            "add_to_grad needs a leaf, got the result of another op; pass the parameter itself."
         )

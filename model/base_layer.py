@@ -2,8 +2,8 @@
 
 The network is the enhancement layer: it gets the picture octave by octave, low-passed to the
 density of each of its stages, and adds what the picture does not hold. In as many bytes a picture
-codec holds an octave more than feature grids did (`docs/experiments.md`), needs no
-training, and is the same for the network that trains and for its average.
+codec holds an octave more than trained features (`docs/experiments.md`); it needs no training, and
+is the same for the network that trains and for its average.
 
 Source: base and enhancement layers as in scalable coding (Schwarz et al. 2007); a coded picture
 under a GAN as in Agustsson et al. 2019. Differs: read at continuous scale and offset.

@@ -1,7 +1,7 @@
 """Checkpoints: tensors and JSON in one safetensors file, small enough to send to a friend.
 
-Grids of the memory are stored as lossless images of 8-bit steps (`model.grid_codec`), every other
-tensor in half precision. Reading back gives the same weights on every machine.
+The base layer is stored as it was coded, large tensors in half precision. Reading back gives the
+same weights on every machine.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ from pathlib import Path
 import torch
 from PIL import Image
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save, save_file
+from safetensors.torch import load_file, save_file
 
 from model.breathing import Breathe
 from model.config import GeneratorConfig, from_dict, to_dict
 from model.generator import Generator
 from model.generator_space import GeneratorSpace, choose_dtype, identity_of
-from model.grid_codec import decode_grid, encode_grid
 from model.header import METADATA_KEY, CheckpointError, CheckpointHeader, read_header
 from model.rendering import render_view
 from model.scale import level_of_density
@@ -27,14 +26,7 @@ from model.tensor_file import write_tensors
 
 PREVIEW_PX = 640
 """Longer side of the preview inside a checkpoint."""
-FILE_BYTES = 16 << 20
-"""What a checkpoint takes at most, where coarser steps can bring it there."""
-_STEP, _IMAGE = ".step", ".image."
-_GRIDS = "memory.grids."
 _EXTRA_STATE = "_extra_state"  # torch's name for what is no plain tensor: the base layer
-_FINEST_STEP = 1 / 24
-"""Step of the finest grid, where the picture spans 2. A grid half as dense has half the step, for a
-quarter of the cells: then every byte buys the same. All grids together: 41 dB at the finest."""
 _SMALL = 4096
 """Tensors up to this many elements keep their precision."""
 
@@ -65,97 +57,27 @@ def save_tensors(
         temporary.unlink(missing_ok=True)
 
 
-def pack(
-    generator: Generator, coarser: float = 1.0, breathe: Breathe = lambda: None
-) -> dict[str, torch.Tensor]:
-    """The tensors of a checkpoint: grids as images and steps, the rest in half precision.
-
-    `coarser` multiplies the steps; `breathe` is called before every grid.
-    """
-    packed = {}
-    resolutions = generator.config.memory.resolutions if generator.config.memory else ()
-    for name, tensor in generator.state_dict().items():
-        tensor = tensor.detach().cpu()
-        if name.startswith(_GRIDS):
-            breathe()
-            share = resolutions[int(name.removeprefix(_GRIDS))] / resolutions[-1]
-            images, packed[name + _STEP] = encode_grid(tensor, _FINEST_STEP * share * coarser)
-            packed |= {f"{name}{_IMAGE}{k}": image for k, image in enumerate(images)}
-        else:
-            small = tensor.numel() <= _SMALL or tensor.dtype in (torch.float64, torch.uint8)
-            kept = tensor if small else tensor.half()
-            # A copy: stages may share a buffer, and safetensors refuses shared memory.
-            packed[name] = kept.clone(memory_format=torch.contiguous_format)
-    return packed
-
-
-def unpack(packed: dict[str, torch.Tensor], generator: Generator) -> dict[str, torch.Tensor]:
-    """The state of `generator` from the tensors of a checkpoint; grids in float16.
-
-    Raises:
-        ValueError: A grid does not fit the generator.
-    """
-    state = {}
-    for name, tensor in packed.items():
-        if _IMAGE in name:
-            continue
-        if name.endswith(_STEP):
-            grid = name.removesuffix(_STEP)
-            if grid in packed:  # format 1: plain 8-bit integers
-                state[grid] = (packed[grid].float() * tensor).half()
-                continue
-            images = [packed[n] for n in sorted(packed) if n.startswith(f"{grid}{_IMAGE}")]
-            index = int(grid.removeprefix(_GRIDS))
-            if generator.memory is None or index >= len(generator.memory.grids):
-                raise ValueError(f"'{grid}' is not known")
-            rows, columns, features = generator.memory.grids[index].shape
-            state[grid] = decode_grid(images, tensor, (rows, columns, features))
-        elif name + _STEP not in packed:
-            state[name] = tensor.float() if tensor.dtype == torch.float16 else tensor
-    return state
-
-
 def save_checkpoint(
     path: str | os.PathLike[str],
     generator: Generator,
     header: CheckpointHeader,
-    breathe: Breathe = lambda: None,
+    breathe: Breathe | None = None,
 ) -> None:
     """Write `generator` so that `load_generator_space` opens it.
 
-    Grids are stored in as coarse steps as it takes for a file of `FILE_BYTES`, up to twice the
-    usual ones; where these do not do, in the usual ones. `breathe` is called between grids.
+    With `breathe` that is called every few megabytes; it may wait.
 
     Raises:
         OSError: It cannot be written; nothing is left of it.
     """
-    metadata = {METADATA_KEY: header.to_json()}
-    save_tensors(Path(path), _pack_to_fit(generator, metadata, breathe), metadata)
-
-
-def _pack_to_fit(
-    generator: Generator, metadata: dict[str, str], breathe: Breathe
-) -> dict[str, torch.Tensor]:
-    """The tensors for a file of `FILE_BYTES`, where coarser steps can bring them there."""
-
-    def fits(packed: dict[str, torch.Tensor]) -> bool:
-        return len(save(packed, metadata)) <= FILE_BYTES
-
-    usual = pack(generator, breathe=breathe)
-    if generator.memory is None or fits(usual):
-        return usual
-    best = pack(generator, 2.0, breathe)
-    if not fits(best):
-        return usual
-    low, high = 0, 8  # eighths of an octave: the first does not fit, the second does
-    while high - low > 1:
-        middle = (low + high) // 2
-        trial = pack(generator, 2 ** (middle / 8), breathe)
-        if fits(trial):
-            best, high = trial, middle
-        else:
-            low = middle
-    return best
+    packed = {}
+    for name, tensor in generator.state_dict().items():
+        tensor = tensor.detach().cpu()
+        small = tensor.numel() <= _SMALL or tensor.dtype in (torch.float64, torch.uint8)
+        kept = tensor if small else tensor.half()
+        # A copy: stages may share a buffer, and safetensors refuses shared memory.
+        packed[name] = kept.clone(memory_format=torch.contiguous_format)
+    save_tensors(Path(path), packed, {METADATA_KEY: header.to_json()}, breathe)
 
 
 def load_generator_space(
@@ -175,14 +97,15 @@ def load_generator_space(
     try:
         config = from_dict(GeneratorConfig, header.config)
         packed = load_file(os.fspath(path))
-        generator = Generator(config, memory_device="meta")
-        state = unpack(packed, generator)
+        generator = Generator(config)
+        state = {n: t.float() if t.dtype == torch.float16 else t for n, t in packed.items()}
         _check_shapes(generator, state)
         generator.load_state_dict(state, assign=True)
     except (SafetensorError, ValueError, TypeError, RuntimeError, OSError) as error:
         first = str(error).splitlines()[0]
         raise CheckpointError(
-            f"{path} does not fit this version's generator ({first}); train it again."
+            f"{path} does not fit this version's generator ({first}); train it again, or open "
+            "it with the version that made it."
         ) from error
     return GeneratorSpace(
         generator.to(device), header, identity_of(packed), choose_dtype(device, precision)

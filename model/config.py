@@ -4,29 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 AUGMENTATIONS = ("color", "translation", "cutout")
 """Kinds of augmentation, in the order in which they are applied; see `model.augment`."""
-
-
-@dataclass(frozen=True)
-class MemoryConfig:
-    """Memory of places: dense feature grids over the field."""
-
-    resolutions: tuple[float, ...] = tuple(64 * 2 ** (g / 2 - 3.25) for g in range(18))
-    """Cells per field unit, rising. The default has two grids an octave, a quarter octave below
-    the densities of whole and half levels, and ends where a file of 16 MiB ends."""
-    features: int = 4
-    """Features a cell. At least 3: the first three are an image residual."""
-    ahead: float = 0.5
-    """Octaves by which a grid may be denser than the window's pixels. Linear interpolation blurs
-    what is near the grid's own limit: at 0 every level lacked its finest detail."""
-    handed_over: float = 0.25
-    """Octaves by which a coarser stage must be denser than a grid to read it for the finer ones: on
-    sparser pixels the grid's finest detail would be lost on the way up, or come out as beads."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +44,7 @@ class GeneratorConfig:
     """Highest frequency of waves and noise at a layer over its Nyquist frequency; below 1 is
     non-critical."""
     waves_per_octave: int = 48
-    """Fourier features an octave; 0: none, beside a memory of places (see `Preset.for_field`)."""
+    """Fourier features an octave; 0: none, beside a base layer (see `Preset.for_field`)."""
     wave_stages: int | None = 1
     """Stages that hear Fourier features, coarsest first; None: all, as the paper has it. Detail
     that is invented from waves comes out as a lattice where they are few."""
@@ -79,15 +62,8 @@ class GeneratorConfig:
     """Components of the latent; 0 for a single scene."""
     w_dim: int = 64
     """Components of the style."""
-    memory: MemoryConfig | None = field(default_factory=MemoryConfig)
-    """Grids; None: a base layer, or Fourier features alone, tell one place from another."""
     base: BaseConfig | None = None
-    """A coded picture; None: grids, or Fourier features alone, as in the paper."""
-
-    @property
-    def knows_places(self) -> bool:
-        """Whether something else than waves tells one place from another."""
-        return self.memory is not None or self.base is not None
+    """None: Fourier features alone tell one place from another, as in the paper."""
 
     def __post_init__(self) -> None:
         if self.nonlinearity_oversampling not in (1, 2):
@@ -114,13 +90,11 @@ class GeneratorConfig:
                 f"noise_cutoff must lie between cutoff, {self.cutoff}, and 1, got "
                 f"{self.noise_cutoff}."
             )
-        if not self.knows_places and self.waves_per_octave < 1:
+        if self.base is None and self.waves_per_octave < 1:
             raise ValueError(
                 "a generator that remembers nothing tells one place from another by its waves: "
                 f"waves_per_octave must be at least 1, got {self.waves_per_octave}."
             )
-        if self.memory is not None and self.memory.features < 3:
-            raise ValueError(f"a memory needs 3 features or more, got {self.memory.features}.")
 
 
 @dataclass(frozen=True)
@@ -147,8 +121,8 @@ class LossConfig:
     adversarial_from: float = 5.0
     """Level where the adversarial term begins."""
     adversarial_full: float = 6.5
-    """Level from which it has its full weight. From there on the memory is read, not taught: what
-    is invented must not disturb what is remembered."""
+    """Level from which it has its full weight. What lies below is remembered: held against a finer
+    level for consistency, it never gives way."""
     full_until: float = 6.5
     """Level up to which reconstruction compares single pixels with full weight."""
     full_none_from: float = 7.75
@@ -211,8 +185,6 @@ class TrainConfig:
     mapping_lr_share: float = 0.01
     """Many scenes: rate of the mapping from latents to styles over the generator's. A quick one
     forgets a scene that the discriminator let go for a moment. Source: Karras et al. 2019."""
-    memory_lr: float = 1e-3
-    """RMSprop rate of the memory of places; falls with the generator's."""
     augment: str = ""
     """What is done to real and generated images alike before they are judged: some of 'color',
     'translation' and 'cutout', separated by commas. Helps below some 10,000 patches."""
@@ -246,26 +218,31 @@ def to_dict(config: Any) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
+_FORMER: dict[type, str] = {GeneratorConfig: "memory", TrainConfig: "memory_lr"}
+"""Fields that earlier versions wrote, of generators that kept feature grids."""
+
+
 def from_dict(cls: type[T], values: dict[str, Any]) -> T:
     """The config of type `cls` with the fields in `values` (nested dicts and lists allowed).
 
     Raises:
-        ValueError: A key is unknown; the message names the nearest known one.
+        ValueError: A key is unknown, and the message names the nearest known one; or the generator
+            is one that kept feature grids.
     """
     known = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     kwargs: dict[str, Any] = {}
     if cls is GeneratorConfig:
+        if values.get("memory") is not None:
+            raise ValueError("it keeps feature grids, where this version expects a base layer")
         # Checkpoints from before there was noise have none, and waves at every stage.
         values = {"noise_features": 0, "wave_stages": None} | values
     for key, value in values.items():
+        if key == _FORMER.get(cls):
+            continue
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"; did you mean '{near[0]}'?" if near else "."
             raise ValueError(f"{cls.__name__} has no field '{key}'{hint}")
-        if key == "memory" and isinstance(value, dict):
-            # Checkpoints from before `ahead` had none; then all stages read as far ahead.
-            value = {"ahead": 0.0} | value
-            value = from_dict(MemoryConfig, {"handed_over": -value["ahead"]} | value)
         if key == "base" and isinstance(value, dict):
             value = from_dict(BaseConfig, value)
         kwargs[key] = tuple(value) if isinstance(value, list) else value

@@ -10,11 +10,16 @@ from torch import nn
 
 from kernels.fourier_features import fourier_factors
 from model.config import GeneratorConfig
-from model.memory import fade
 from model.scale import density
 
 TOP_OCTAVES = 3
-"""Octaves of waves at the coarsest stage of a generator that has a memory of places."""
+"""Octaves of waves at the coarsest stage of a generator that has a base layer."""
+
+
+def fade(octaves: float) -> float:
+    """Smooth rise from 0 at 0 octaves to 1 at a quarter octave above a band's limit."""
+    t = min(max(4 * octaves, 0.0), 1.0)
+    return t * t * (3 - 2 * t)
 
 
 @dataclass(frozen=True)
@@ -101,13 +106,13 @@ class FourierInput(nn.Module):
         """Octaves that enter at a stage of this density, with their weights in (0, 1].
 
         Each enters at the coarsest stage that can hold it; see `OctaveBands.speaking`. Beside a
-        memory of places the coarsest stage hears its top octaves only: slower waves are flat there,
-        and the memory tells one place from another.
+        base layer the coarsest stage hears its top octaves only: slower waves are flat there, and
+        the picture tells one place from another.
         """
         if stage >= len(self.mix):
             return {}
         everything = self.bands.count + 1
-        heard = 1 if stage else TOP_OCTAVES if self.config.knows_places else everything
+        heard = 1 if stage else TOP_OCTAVES if self.config.base else everything
         return self.bands.speaking(pixels_per_unit, heard)
 
     def factors(

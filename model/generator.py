@@ -2,15 +2,14 @@
 
 Coarse to fine. Every stage has a lattice anchored in the field (`model.lattice`); it takes the
 stage below, upsampled by a Kaiser low-pass, adds the features that its own band can newly hold
-(grids of the memory of places, octaves of noise and of Fourier features), and runs valid modulated
-convolutions.
-Each stage also adds to the image. Nothing is padded and nothing is normalised over pixels or batch,
-so a window in one go and the same window from tiles agree to rounding.
+(octaves of the base layer, of noise and of Fourier features), and runs valid modulated
+convolutions. Each stage also adds to the image. Nothing is padded and nothing is normalised over
+pixels or batch, so a window in one go and the same window from tiles agree to rounding.
 
 Source: Karras et al. 2021 (StyleGAN3) for the alias-free layers; Wolski et al. 2024 for Fourier
 features over layers and scales. Differs: features are added, not concatenated; valid convolutions
-with exact spans instead of a margin; the level is a style of every layer; a memory of places;
-noise that is fixed in the field.
+with exact spans instead of a margin; the level is a style of every layer; a base layer; noise that
+is fixed in the field.
 """
 
 from __future__ import annotations
@@ -29,13 +28,12 @@ from model.filters import kaiser_lowpass
 from model.fourier_input import FourierInput
 from model.lattice import Span, StageSpans, coordinates, stage_spans
 from model.layers import Mapping, ModulatedConv, SynthesisConv
-from model.memory import PlaceMemory
 from model.noise_input import NoiseInput
 from model.scale import Lattice, density
 from model.space import Window, check_batch
 
 FEATURE_GAIN = 4.0
-"""Brings memory features and octaves of the base layer, of about 0.1, near unit power."""
+"""Brings octaves of the base layer, of about 0.1, near unit power."""
 
 
 class Stage(nn.Module):
@@ -45,16 +43,8 @@ class Stage(nn.Module):
         super().__init__()
         self.width = width = config.widths[index]
         below = config.widths[index - 1] if index else width
-        grids = len(config.memory.resolutions) if config.memory else 0
-        features = config.memory.features if config.memory else 0
         self.narrow = (
             ModulatedConv(below, width, 1, config.w_dim, demodulate=True) if index else None
-        )
-        self.recall = nn.ParameterList(
-            nn.Parameter(torch.randn(features, width) * 0.25) for _ in range(grids)
-        )
-        self.recall_image = nn.ParameterList(
-            nn.Parameter(torch.eye(features, 3)) for _ in range(grids)
         )
         self.base = nn.Parameter(torch.randn(3, width) * 0.25) if config.base else None
         self.convs = nn.ModuleList(
@@ -71,13 +61,8 @@ class Generator(nn.Module):
 
     fir: torch.Tensor
 
-    def __init__(
-        self,
-        config: GeneratorConfig,
-        seed: int = 0,
-        memory_device: torch.device | str | None = None,
-    ) -> None:
-        """New weights from `seed`. `memory_device` 'meta': grids are about to be loaded."""
+    def __init__(self, config: GeneratorConfig, seed: int = 0) -> None:
+        """New weights from `seed`."""
         super().__init__()
         self.config = config
         fir = kaiser_lowpass(config.filter_taps)
@@ -87,11 +72,6 @@ class Generator(nn.Module):
             self.mapping = Mapping(config.z_dim, config.w_dim, config.level_range)
             self.fourier = FourierInput(config, seed) if config.waves_per_octave else None
             self.noise = NoiseInput(config) if config.noise_features else None
-            self.memory = (
-                PlaceMemory(config.memory, config.field_size, memory_device)
-                if config.memory
-                else None
-            )
             self.base = BaseLayer(config.field_size) if config.base else None
             self.stages = nn.ModuleList(Stage(config, i, fir) for i in range(len(config.widths)))
         self.to(memory_format=torch.channels_last)
@@ -121,8 +101,6 @@ class Generator(nn.Module):
         z: torch.Tensor | None = None,
         dtype: torch.dtype = torch.float32,
         w: torch.Tensor | None = None,
-        *,
-        teach_memory: bool = True,
     ) -> torch.Tensor:
         """Render windows of one level and size.
 
@@ -131,7 +109,6 @@ class Generator(nn.Module):
             z: Latents, float32 [N, z_dim]; None where the scene is single.
             dtype: Of the convolutions; the image is summed in float32.
             w: Style, float32 [1 or N, w_dim], in place of what the mapping makes of `z`.
-            teach_memory: Whether a gradient reaches the memory of places.
 
         Returns:
             float32 [N, 3, H, W], not clamped.
@@ -152,7 +129,7 @@ class Generator(nn.Module):
         below: _Place | None = None
         heard: _Heard | None = None
         for stage, here in zip(self.stages, places, strict=True):
-            heard = self._hear(cast(Stage, stage), here, below, heard, dtype, teach_memory)
+            heard = self._hear(cast(Stage, stage), here, below, heard, dtype)
             x = self._enter(cast(Stage, stage), here, below, heard, h, w, dtype)
             for conv in cast(Stage, stage).convs:
                 x = conv(x, w)
@@ -194,21 +171,11 @@ class Generator(nn.Module):
         below: _Place | None,
         heard_below: _Heard | None,
         dtype: torch.dtype,
-        teach: bool,
     ) -> _Heard | None:
-        """What is remembered, and the noise, newly say at a stage."""
+        """What the base layer and the noise newly say at a stage."""
         maps: list[torch.Tensor] = []
         mixes: list[torch.Tensor] = []
-        seen: torch.Tensor | None = None
         picture: torch.Tensor | None = None
-        if self.memory is not None:
-            finest = here.stage == len(self.stages) - 1
-            speaking = self.memory.speaking(here.density, below is not None, finest)
-            with torch.set_grad_enabled(teach and torch.is_grad_enabled()):
-                maps += [self.memory.read(g, here.xs, here.ys, v) for g, v in speaking.items()]
-            mixes += [stage.recall[g] * FEATURE_GAIN for g in speaking]
-            if maps:
-                seen = torch.cat(maps, 3) @ torch.cat([stage.recall_image[g] for g in speaking])
         if self.base is not None and stage.base is not None:
             picture = octave = self.base.read(here.xs, here.ys, here.density)
             if below is not None and heard_below is not None and heard_below.picture is not None:
@@ -227,7 +194,7 @@ class Generator(nn.Module):
         if not maps:
             return None
         features = torch.cat([part.to(dtype) for part in maps], 3)
-        return _Heard(features, torch.cat(mixes).to(dtype), seen, picture)
+        return _Heard(features, torch.cat(mixes).to(dtype), picture)
 
     def _enter(
         self,
@@ -275,14 +242,9 @@ class Generator(nn.Module):
             rgb = rgb + self._upsample(
                 image, below.x.image, here.x.image, below.y.image, here.y.image
             )
-        if heard is None:
-            return rgb
-        if heard.seen is not None:
-            seen = heard.seen.permute(0, 3, 1, 2)
-            rgb = rgb + _crop(seen, here.x.entry, here.x.image, here.y.entry, here.y.image)
-        if heard.picture is not None and here.stage == len(self.stages) - 1:
+        picture = None if heard is None else heard.picture
+        if picture is not None and here.stage == len(self.stages) - 1:
             # Its octaves add up to itself: what the stages make is what it lacks.
-            picture = heard.picture
             rgb = rgb + _crop(picture, here.x.entry, here.x.image, here.y.entry, here.y.image)
         return rgb
 
@@ -320,14 +282,12 @@ class _Place:
 
 @dataclass(frozen=True)
 class _Heard:
-    """What is remembered, and octaves of noise, say at the pixels of a stage's entry."""
+    """What the base layer and octaves of noise say at the pixels of a stage's entry."""
 
     features: torch.Tensor
-    """Grids, the base layer's octave, octaves of noise, each times its weight: [N, H, W, F]."""
+    """The base layer's octave, and octaves of noise, each times its weight: [N, H, W, F]."""
     mix: torch.Tensor
     """Into the stage's channels, [F, width]."""
-    seen: torch.Tensor | None
-    """What the grids add to the image, float32 [N, H, W, 3]."""
     picture: torch.Tensor | None
     """The base layer at this density, float32 [N, 3, H, W]."""
 

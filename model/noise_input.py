@@ -82,10 +82,10 @@ class NoiseInput(nn.Module):
         """Bands that enter at a stage (coarsest 0) of this density, with their weights in (0, 1].
 
         Each enters at the coarsest stage that can hold it, and the finest stage may hear more: see
-        `GeneratorConfig.noise_cutoff`. Beside a memory of places the coarsest stage hears its top
-        octave only: what is slower is remembered.
+        `GeneratorConfig.noise_cutoff`. Beside a base layer the coarsest stage hears its top octave
+        only: what is slower is remembered.
         """
-        heard = 1 if stage or self.config.knows_places else self.bands.count + 1
+        heard = 1 if stage or self.config.base else self.bands.count + 1
         finest = stage == len(self.mix) - 1
         return self.bands.speaking(
             pixels_per_unit, heard, self.config.noise_cutoff if finest else None

@@ -26,24 +26,19 @@ class Preset:
     def for_field(
         self, field_size: tuple[float, float], level_range: tuple[float, float]
     ) -> Preset:
-        """The preset for a scene: its field, its levels, and a memory only as fine as the scene is.
+        """The preset for a scene: its field, its levels, and a base layer no finer than the scene.
 
-        Beside a memory there are no waves: it tells one place from another, and detail
+        Beside a base layer there are no waves: it tells one place from another, and detail
         that is invented from noise shows no lattice.
         """
-        memory, base = self.generator.memory, self.generator.base
-        waves = 0 if self.generator.knows_places else self.generator.waves_per_octave
-        finest = density(level_range[1], self.generator.patch_size)
+        base, waves = self.generator.base, self.generator.waves_per_octave
         if base is not None:
-            base = replace(base, density=min(base.density, finest))
-        if memory is not None:
-            useful = [r for r in memory.resolutions if r < finest * 2**memory.ahead]
-            memory = replace(memory, resolutions=tuple(useful) or memory.resolutions[:1])
+            finest = density(level_range[1], self.generator.patch_size)
+            base, waves = replace(base, density=min(base.density, finest)), 0
         generator = replace(
             self.generator,
             field_size=field_size,
             level_range=level_range,
-            memory=memory,
             base=base,
             waves_per_octave=waves,
         )
@@ -52,7 +47,7 @@ class Preset:
 
 PRESETS: dict[str, Preset] = {
     # Real time on two CPU cores.
-    "laptop": Preset(GeneratorConfig(memory=None, base=BaseConfig())),
+    "laptop": Preset(GeneratorConfig(base=BaseConfig())),
     # One GPU.
     "studio": Preset(
         GeneratorConfig(
@@ -60,7 +55,6 @@ PRESETS: dict[str, Preset] = {
             w_dim=256,
             nonlinearity_oversampling=2,
             filter_taps=6,
-            memory=None,
             base=BaseConfig(),
         ),
         DiscriminatorConfig(widths=(96, 192, 256, 256)),
@@ -78,7 +72,6 @@ PRESETS: dict[str, Preset] = {
             w_dim=512,
             nonlinearity_oversampling=2,
             filter_taps=6,
-            memory=None,
         ),
         DiscriminatorConfig(widths=(96, 192, 256, 384, 512, 512)),
         train=TrainConfig(minutes=60 * 24, group_size=4, groups=8),

@@ -45,7 +45,6 @@ from model.trainer import Diverged, Trainer, TrainingStatus
 from model.training_data import RunData
 from model.training_sets import MOSAIC, PLACES
 from model.training_stages import STAGES
-from model.warm_start import remember
 
 if TYPE_CHECKING:
     from model.training_stages import Placing
@@ -96,7 +95,7 @@ def load_config(folder: Path) -> tuple[Preset, dict[str, Any]]:
     """The preset and data description of an existing run.
 
     Raises:
-        ValueError: The folder holds no run, or a damaged one.
+        ValueError: The folder holds no run, a damaged one, or one of another version.
     """
     try:
         fields = json.loads((folder / CONFIG).read_text())
@@ -110,6 +109,11 @@ def load_config(folder: Path) -> tuple[Preset, dict[str, Any]]:
     except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(
             f"{folder} holds no training run that can be resumed ({error})."
+        ) from error
+    except ValueError as error:
+        raise ValueError(
+            f"{folder / CONFIG} does not fit this version ({error}); start a new run, or go on "
+            "with the version that began this one."
         ) from error
 
 
@@ -179,14 +183,10 @@ class Run:
         else:
             self.trainer.finest = self._finest
             if start is not None:
-                self.trainer.G.load_state_dict(start.state_dict())
-                self.trainer.start_average()
+                for network in (self.trainer.G, self.trainer.G_ema):
+                    network.load_state_dict(start.state_dict())
             elif source.picture is not None:
-                # What cannot be known yet would only take time: `_catch_up` fills it.
                 self._fill_base(source.picture, progress)
-                if self.trainer.G.memory is not None:
-                    remember(self.trainer.G, source.picture, up_to=self._readable(self._finest))
-                self.trainer.start_average()
             if ranks.is_first:
                 save_config(folder, preset, data)
         for module in self.trainer.modules().values():
@@ -216,19 +216,8 @@ class Run:
         trainer, picture = self.trainer, self.source.picture
         if self._finest <= trainer.finest:
             return
-        memory, average, give_way = trainer.G.memory, trainer.G_ema.memory, trainer.give_way
         if picture is not None:
-            self._fill_base(picture, lambda _share: give_way())
-        if memory is not None and average is not None and picture is not None:
-            # As at the start of a run; what was learned on coarser grids stays.
-            known = density(trainer.finest, self.preset.generator.patch_size)
-            readable = self._readable(self._finest)
-            remember(trainer.G, picture, lambda _share: give_way(), known, readable)
-            for grid, averaged, cells in zip(
-                memory.grids, average.grids, memory.config.resolutions, strict=True
-            ):
-                if known < cells <= readable:
-                    averaged.data.copy_(grid.data)
+            self._fill_base(picture, lambda _share: trainer.give_way())
         trainer.finest = self._finest
 
     def _fill_base(self, picture: ScaleSpace, progress: Callable[[float], object]) -> None:
@@ -240,12 +229,6 @@ class Run:
         base = BaseLayer.of(picture, known, config.base.max_bytes, progress)
         # A new one for both: snapshots of the average keep theirs.
         self.trainer.G.base = self.trainer.G_ema.base = base.to(self.trainer.device)
-
-    def _readable(self, level: float) -> float:
-        """Cells per field unit below which windows of `level` read grids of the memory."""
-        memory = self.preset.generator.memory
-        ahead = 0.0 if memory is None else memory.ahead
-        return density(level + ahead, self.preset.generator.patch_size)
 
     def train(
         self,
@@ -334,7 +317,6 @@ class Run:
         factor, at_step = trainer.rate_factor / 2, trainer.step_count
         load_state(self.folder / STATE, trainer)
         self._catch_up()
-        trainer.G.zero_grad(set_to_none=True)  # the memory's gradient is kept from step to step
         trainer.rate_factor = factor
         # The same draws would lead to the same place.
         trainer.rng = np.random.default_rng([self.preset.train.seed, at_step, round(1 / factor)])

@@ -30,7 +30,6 @@ from model.losses import (
     ramp,
     reconstruction,
 )
-from model.optim import TouchedRMSprop
 from model.sampling import LevelShare, draw_level, draw_windows, scheduled_shares
 from model.space import Window
 from model.training_data import Reals, TrainingData
@@ -129,10 +128,8 @@ class Trainer:
             breathe_between_layers(network, self.give_way)
 
     def _make_optimizers(self) -> None:
-        memory = [] if self.G.memory is None else list(self.G.memory.parameters())
-        held = {id(p) for p in memory}
         mapping = list(self.G.mapping.parameters()) if self.generator_config.z_dim else []
-        held |= {id(p) for p in mapping}
+        held = {id(p) for p in mapping}
         network: list[dict[str, Any]] = [
             {"params": [p for p in self.G.parameters() if id(p) not in held], "share": 1.0}
         ]
@@ -140,12 +137,6 @@ class Trainer:
             # In the network's own order, which a resumable state counts on.
             network.insert(0, {"params": mapping, "share": self.train.mapping_lr_share})
         self.opt_G = torch.optim.Adam(network, lr=1e-3, betas=(0.0, 0.99), fused=True)
-        self.opt_M: TouchedRMSprop | None = None
-        if self.G.memory is not None:
-            # Gradients that come from other processes too are not noted here.
-            touched = self.G.memory.watch() if self.ranks.count == 1 else ()
-            self.opt_M = TouchedRMSprop(memory, lr=self.train.memory_lr, touched=touched)
-            self.opt_M.breathe = self.give_way
         self.opt_D = torch.optim.Adam(
             self.D.parameters(), lr=self.train.discriminator_lr, betas=(0.0, 0.99), fused=True
         )
@@ -161,10 +152,6 @@ class Trainer:
     @property
     def finished(self) -> bool:
         return self.fraction >= 1
-
-    def start_average(self) -> None:
-        """After the memory was filled: the average begins there too."""
-        self.G_ema.load_state_dict(self.G.state_dict())
 
     def give_way(self) -> None:
         """Wait where somebody needs the cores more; see `breathe`."""
@@ -197,9 +184,8 @@ class Trainer:
             raise Diverged(f"{', '.join(bad)} is not finite at step {self.step_count}.")
         self.ranks.average_gradients(self.G.parameters())
         losses["gradient"] = self._checked_gradient()
-        for optimizer in self._generator_optimizers():
-            self.give_way()
-            optimizer.step()
+        self.give_way()
+        self.opt_G.step()
         count = self.images_per_step
         # A short average at first: it must not remember the untrained weights.
         halflife = min(self.train.ema_halflife_kimg, self.cur_nimg / 1000 * 0.1)
@@ -232,9 +218,6 @@ class Trainer:
         self.gradient_mean = keep * self.gradient_mean + (1 - keep) * norm
         return norm
 
-    def _generator_optimizers(self) -> list[torch.optim.Optimizer]:
-        return [self.opt_G] if self.opt_M is None else [self.opt_G, self.opt_M]
-
     def _set_rates(self, adversarial: bool) -> None:
         """Rates of this step: a warm-up, then level, then a fall over the last fifth."""
         t = self.train
@@ -248,14 +231,11 @@ class Trainer:
             group["lr"] = rate * rise * fall * group["share"]
             # Momentum helps a fixed target and harms a moving one.
             group["betas"] = (0.0 if adversarial else 0.9, 0.99)
-        if self.opt_M is not None:
-            for group in self.opt_M.param_groups:
-                group["lr"] = t.memory_lr * (rate / t.generator_lr) ** 0.5 * rise * fall
         for group in self.opt_D.param_groups:
             group["lr"] = t.discriminator_lr * fall * self.rate_factor
 
     def _shares(self, adversarial: bool) -> tuple[LevelShare, ...]:
-        """Where groups come from: where the memory is largest, then where detail is invented."""
+        """Where groups come from: what is remembered, and what is invented."""
         t = self.train
         low, high = self.generator_config.level_range
         if not self.data.is_registered:
@@ -282,7 +262,7 @@ class Trainer:
         speaks = 1.0
         if self.data.is_registered:
             speaks = ramp(level, self.loss.adversarial_from, self.loss.adversarial_full)
-        gen_img = self.G(windows, z, self.dtype, teach_memory=self._teaches_memory(level))
+        gen_img = self.G(windows, z, self.dtype)
         grad_img = torch.zeros_like(gen_img)
         losses: dict[str, float] = {}
         reals: Reals | None = None
@@ -310,10 +290,6 @@ class Trainer:
             losses |= loss_con
         gen_img.backward(grad_img / (grad_img.numel() * t.groups))
         return losses
-
-    def _teaches_memory(self, level: float) -> bool:
-        """Whether windows of `level` change the memory of places, or only read it."""
-        return not self.data.is_registered or level < self.loss.adversarial_full
 
     def _reconstruction(
         self, windows: list[Window], gen_img: torch.Tensor, level: float
@@ -362,9 +338,7 @@ class Trainer:
             windows, octaves, config.patch_size, config.field_size, self.G.alignment
         )
         with torch.set_grad_enabled(not fine_gives_way):
-            coarse_img = self.G(
-                coarse_windows, z, self.dtype, teach_memory=self._teaches_memory(level - octaves)
-            )
+            coarse_img = self.G(coarse_windows, z, self.dtype)
         fine, coarse = gen_img.detach(), coarse_img.detach()
         moved = (fine if fine_gives_way else coarse).requires_grad_(True)
         loss = scale_consistency(fine, coarse, windows, coarse_windows, config.patch_size)
@@ -467,8 +441,7 @@ class Trainer:
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """The optimisers by name, as a resumable state holds them."""
-        named: dict[str, torch.optim.Optimizer] = {"opt_G": self.opt_G, "opt_D": self.opt_D}
-        return named if self.opt_M is None else named | {"opt_M": self.opt_M}
+        return {"opt_G": self.opt_G, "opt_D": self.opt_D}
 
     def counters(self) -> dict[str, float]:
         """Plain numbers that belong to a resumable state."""

@@ -181,7 +181,7 @@ def prepare(
     preset, data = _preset(recipe, folder)
     if recipe.start:
         read_header(recipe.start)  # before the data are looked at: that can take minutes
-    # What a checkpoint remembers is not filled anew, octave by octave.
+    # A checkpoint's base layer is whole: none of the first patches alone may take its place.
     early = early and ranks.count == 1 and not recipe.start
     source, placing, finest = ranks.first_then_others(
         lambda: _open(recipe, folder, preset, data, report, tell, ranks, early)
@@ -284,7 +284,7 @@ def unplaced(preset: Preset) -> Preset:
     at every group, and a generator that steps at every fourth is left behind.
     """
     g, t = preset.generator, preset.train
-    g = replace(g, memory=None, base=None)
+    g = replace(g, base=None)
     if g.noise_features and g.noise_features % 2 == 0:
         # At whole and half levels a band ends a quarter octave below what a pixel can show.
         g = replace(g, noise_bands=2, noise_cutoff=1.0, lowest_frequency=0.5 * 2**-0.25)

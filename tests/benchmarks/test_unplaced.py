@@ -22,7 +22,7 @@ from model.scale import density
 from model.space import Window
 
 TINY = Preset(
-    GeneratorConfig(patch_size=32, widths=(16, 8), waves_per_octave=6, w_dim=16, memory=None),
+    GeneratorConfig(patch_size=32, widths=(16, 8), waves_per_octave=6, w_dim=16),
     DiscriminatorConfig(widths=(8, 8)),
     train=TrainConfig(groups=2, group_size=4),
 )

@@ -124,23 +124,6 @@ def test_tables_of_half_precision(
 
 
 @pytest.mark.parametrize("impl", ["ref", "cuda"])
-@pytest.mark.parametrize("hashed", [False, True])
-def test_gradients_added_in_place_equal_those_returned(
-    device: torch.device, impl: str, hashed: bool
-) -> None:
-    node_x, node_y = (nodes[:2] for nodes in places())
-    values = table(2, hashed).to(device).requires_grad_()
-    cotangent = torch.randn(2, 6, 11, 2, generator=torch.Generator().manual_seed(2)).to(device)
-    out = feature_grid(values, node_x, node_y, impl=impl, **options(hashed))
-    (returned,) = torch.autograd.grad(out, values, cotangent)
-    for _ in range(2):
-        out = feature_grid(values, node_x, node_y, add_to_grad=True, impl=impl, **options(hashed))
-        out.backward(cotangent)
-    assert values.grad is not None
-    assert relative_error(values.grad, 2 * returned) < 1e-5
-
-
-@pytest.mark.parametrize("impl", ["ref", "cuda"])
 def test_a_periodic_grid_goes_on_as_if_laid_side_by_side(device: torch.device, impl: str) -> None:
     """Across every edge, many periods off, and on the nodes themselves."""
     node_x = torch.stack([torch.linspace(a, b, 11).double() for a, b in ((2.2, 15), (-31, 4))])
@@ -229,7 +212,6 @@ def test_follows_torchs_deterministic_mode(host: HostLauncher) -> None:
         ({"table": torch.zeros(4, 2), "shape": (2, 3), "periodic": True}, "cannot be periodic"),
         ({"node_x": torch.zeros(1, 3)}, "must be float64"),
         ({"node_y": torch.zeros(2, 3).double()}, "must be float64"),
-        ({"table": torch.zeros(2, 2, 2).requires_grad_() * 1, "add_to_grad": True}, "a leaf"),
     ],
 )
 def test_what_does_not_fit_is_said(change: dict[str, Any], message: str) -> None:

@@ -20,7 +20,7 @@ from model.scenes import ScenesData
 from model.space import Window
 from model.trainer import Trainer
 from model.training_data import Reals, TrainingData, Truth
-from tests.model.small import CONFIG
+from tests.model.small import CONFIG, small_base
 
 STEPS = 20
 TRAIN = TrainConfig(kimg=0.32, adversarial_start=0.3, group_size=4, groups=2)
@@ -67,7 +67,7 @@ def losses(data: TrainingData, ranks: Ranks) -> list[dict[str, float]]:
     registered = data.is_registered
     config = replace(CONFIG, level_range=(0.0, 4.0), widths=(12, 8), waves_per_octave=4)
     if not registered:
-        config = replace(config, memory=None, z_dim=8, field_size=(1.0, 1.0))
+        config = replace(config, base=None, z_dim=8, field_size=(1.0, 1.0))
     train = replace(TRAIN, augment="" if registered else "color,translation,cutout")
     trainer = Trainer(
         config,
@@ -78,6 +78,8 @@ def losses(data: TrainingData, ranks: Ranks) -> list[dict[str, float]]:
         dtype=torch.float32,
         ranks=ranks,
     )
+    if registered:
+        trainer.G.base = trainer.G_ema.base = small_base()
     return [trainer.step().losses for _ in range(STEPS)]
 
 

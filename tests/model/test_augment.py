@@ -87,7 +87,7 @@ def test_a_hole_is_half_as_wide_and_colour_keeps_what_it_should() -> None:
 def test_training_augments_what_the_discriminator_sees_and_repeats_itself() -> None:
     rng = np.random.default_rng(0)
     data = PatchData(rng.integers(0, 256, (40, 32, 32, 3), np.uint8), rng.uniform(0, 3, 40))
-    generator = replace(CONFIG, memory=None, level_range=(0.0, 3.0), field_size=(1.0, 1.0))
+    generator = replace(CONFIG, base=None, level_range=(0.0, 3.0), field_size=(1.0, 1.0))
 
     def losses(policy: str) -> list[dict[str, float]]:
         train = TrainConfig(kimg=0.1, group_size=4, groups=2, augment=policy)

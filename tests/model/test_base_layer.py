@@ -104,6 +104,28 @@ def test_the_nearest_edge_goes_on_outside(pyramid: ImagePyramid) -> None:
     torch.testing.assert_close(corner[0] * 127.5 + 127.5, base.mip1[-1, 0].float())
 
 
+def test_what_is_finer_than_the_lattice_is_left_out() -> None:
+    """Stripes of one pixel: all there at their own density, grey where it is halved.
+
+    Between halvings a box, as the truth's, lets a fifth of them pass.
+    """
+    base = BaseLayer((1.0, 1.0))
+    pixels = torch.full((64, 64, 3), 228, dtype=torch.uint8)
+    pixels[:, ::2] = 28
+    halved = pixels.view(32, 2, 32, 2, 3).float().mean((1, 3)).to(torch.uint8)
+    base._set_mips([pixels, halved])
+    base.density = 64.0
+    for d, least, most in (
+        (64.0, 0.78, 0.79),
+        (40.0, 0.0, 0.2),
+        (32.0, 0.0, 0.01),
+        (25.0, 0.0, 0.2),
+        (16.0, 0.0, 0.01),
+    ):
+        nodes = ((torch.arange(12) + 0.5) / d - 0.25).double()[None]
+        assert least <= float(base.read(nodes, nodes, d)[0, 0, 0].abs().max()) <= most
+
+
 def test_it_keeps_to_its_bytes(pyramid: ImagePyramid) -> None:
     plenty = BaseLayer.of(pyramid, 400.0, 1 << 20).get_extra_state().numel()
     few = BaseLayer.of(pyramid, 400.0, plenty // 3).get_extra_state().numel()
@@ -139,7 +161,7 @@ def test_copies_share_the_pixels(pyramid: ImagePyramid) -> None:
 
 def filled(pyramid: ImagePyramid) -> Generator:
     generator = small_generator(
-        memory=None, base=BaseConfig(400.0), waves_per_octave=0, field_size=pyramid.field_size
+        base=BaseConfig(400.0), waves_per_octave=0, field_size=pyramid.field_size
     )
     generator.base = BaseLayer.of(pyramid, 400.0, 1 << 20)
     return generator
@@ -191,7 +213,6 @@ def test_an_untrained_network_shows_it(pyramid: ImagePyramid) -> None:
         widths=(24, 16, 8),
         waves_per_octave=0,
         w_dim=16,
-        memory=None,
         base=BaseConfig(400.0),
     )
     generator = Generator(config)

@@ -13,7 +13,6 @@ from torch import nn
 from model import breathing
 from model.breathing import breathe_between_layers, copy_of, in_pieces
 from model.ema import update_ema
-from model.optim import TouchedRMSprop
 from model.tensor_file import write_tensors
 
 
@@ -91,7 +90,7 @@ def test_large_tensors_are_cut_into_pieces(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(list(in_pieces(table[:2]))) == 1
 
 
-def test_an_average_a_copy_and_an_optimiser_breathe_and_come_out_the_same(
+def test_an_average_and_a_copy_breathe_and_come_out_the_same(
     breaths: Breaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = nn.ParameterList([torch.randn(40, 30, 4), torch.randn(3)])
@@ -108,18 +107,6 @@ def test_an_average_a_copy_and_an_optimiser_breathe_and_come_out_the_same(
     assert breaths.since() == 5
     for mine, original in zip(copied, module, strict=True):
         assert torch.equal(mine, original) and mine.data_ptr() != original.data_ptr()
-
-    tables = [nn.Parameter(torch.zeros(40, 30, 4)) for _ in range(2)]
-    grad = torch.randn(40, 30, 4)
-    for table in tables:
-        table.grad = grad.clone()
-    optimisers = [TouchedRMSprop([table], lr=0.1) for table in tables]
-    optimisers[0].breathe = breaths
-    optimisers[0].step()
-    assert breaths.since() == 5
-    monkeypatch.setattr("model.breathing.PIECE", 1 << 20)
-    optimisers[1].step()
-    assert torch.equal(*tables)
 
 
 def test_a_file_is_written_in_pieces_and_is_what_safetensors_writes(

@@ -132,7 +132,7 @@ def space_of(generator: Generator) -> GeneratorSpace:
 
 
 def generative(seed: int = 0) -> GeneratorSpace:
-    return space_of(small_generator(seed, memory=None, z_dim=8))
+    return space_of(small_generator(seed, base=None, z_dim=8))
 
 
 def picture(space: GeneratorSpace, seed: Seed, level: float = 1.25) -> torch.Tensor:

@@ -89,7 +89,7 @@ def test_training_on_scenes_gives_a_latent_its_picture(
     config = json.loads((run / RUN_CONFIG).read_text())
     assert config["data"]["scenes"] == 3
     assert config["discriminator"]["compared"] == 8
-    assert config["generator"]["z_dim"] == 64 and config["generator"]["memory"] is None
+    assert config["generator"]["z_dim"] == 64 and config["generator"]["base"] is None
     losses = json.loads((run / LOG).read_text().splitlines()[-1])["losses"]
     assert all(math.isfinite(v) for v in losses.values())
     assert {"adversarial", "discriminator", "consistency", "diversity"} <= losses.keys()
@@ -135,7 +135,7 @@ def test_the_discriminator_is_told_when_images_are_alike() -> None:
 
 def test_an_untrained_generator_tells_latents_apart_at_every_level() -> None:
     """Or training would make one scene of all."""
-    generator = Generator(replace(CONFIG, memory=None, z_dim=16, field_size=(1.0, 1.0)))
+    generator = Generator(replace(CONFIG, base=None, z_dim=16, field_size=(1.0, 1.0)))
     z = torch.randn(12, 16, generator=torch.Generator().manual_seed(1))
     for level in (0.0, 2.0, 5.0):
         windows = draw_windows(level, 1, 32, (1.0, 1.0), 4, np.random.default_rng(0)) * 12
@@ -188,7 +188,7 @@ def test_the_mapping_of_latents_learns_slowly_and_goes_on_from_a_saved_state(
     """One scene has no latents, and one rate."""
     data = unplaced_data(open_patches(folder), 64, quiet)
     config = replace(
-        CONFIG, patch_size=64, z_dim=8, memory=None, widths=(12, 8), level_range=(0.0, 2.0)
+        CONFIG, patch_size=64, z_dim=8, base=None, widths=(12, 8), level_range=(0.0, 2.0)
     )
     small = DiscriminatorConfig(widths=(8, 8), compared=4)
     train = TrainConfig(kimg=1.0, group_size=4, groups=1)

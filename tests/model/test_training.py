@@ -96,27 +96,28 @@ def test_unregistered_levels_learn_texture_only_where_the_loss_says_so(
     assert "discriminator" not in trainer._group(3.5, adversarial=False)
 
 
-def test_what_is_invented_agrees_with_itself_and_leaves_the_memory_alone(
+def test_what_is_invented_agrees_with_itself_and_leaves_the_picture_alone(
     pyramid: ImagePyramid, tmp_path: Path
 ) -> None:
-    """From `adversarial_full` on the memory is read, not taught; consistency speaks there."""
+    """Consistency speaks where detail is invented; the base layer is read, never taught."""
     trainer = Run(tmp_path / "run", small_preset(pyramid), PictureData(pyramid), {}).trainer
-    trainer.elapsed, trainer.cur_nimg = 1e9, 80  # the consistency has come in
+    trainer.elapsed, trainer.cur_nimg = 1e9, 60  # the consistency has come in
+    base = trainer.G.base
+    assert base is not None and base is trainer.G_ema.base and not list(base.parameters())
+    before = {name: mip.clone() for name, mip in base.named_buffers()}
 
-    def touched(level: float) -> set[str]:
-        trainer.opt_G.zero_grad(set_to_none=True)
-        for grid in trainer.G.memory.grids:  # type: ignore[union-attr]
-            grid.grad = None
-        told = set()
+    def told(level: float) -> set[str]:
+        names = set()
         for _ in range(8):  # it speaks where the coarser level is in range
-            told |= trainer._group(level, adversarial=True).keys()
-        moved = any(g.grad is not None and bool(g.grad.any()) for g in trainer.G.memory.grids)  # type: ignore[union-attr]
-        return told | ({"memory"} if moved else set())
+            names |= trainer._group(level, adversarial=True).keys()
+        return names
 
-    assert "memory" in touched(1.5) and "consistency" not in touched(1.5)
-    assert {"memory", "consistency"} <= touched(2.9)
-    fine = touched(3.9)
-    assert "consistency" in fine and "memory" not in fine
+    assert "consistency" not in told(1.5)
+    assert "consistency" in told(2.9) and "consistency" in told(3.9)
+    for _ in range(3):
+        trainer.step()
+    assert trainer.G.base is base and len(before) > 1
+    assert all(torch.equal(mip, before[name]) for name, mip in base.named_buffers())
 
 
 def test_writes_a_checkpoint_that_opens_and_a_log(pyramid: ImagePyramid, tmp_path: Path) -> None:
@@ -148,8 +149,9 @@ def test_a_run_starts_with_the_weights_of_a_checkpoint(
     recipe = Recipe(picture, str(tmp_path / "next"), start=checkpoint, cache=cache)
     run = prepare(recipe, lambda text, fraction: None)
     opened = load_generator_space(checkpoint, torch.device("cpu"))
-    for name, tensor in opened.generator.state_dict().items():
-        torch.testing.assert_close(run.trainer.G.state_dict()[name], tensor.float(), rtol=0, atol=0)
+    for network in (run.trainer.G, run.trainer.G_ema):
+        for name, tensor in opened.generator.state_dict().items():
+            assert torch.equal(network.state_dict()[name], tensor), name
     assert run.trainer.step().adversarial  # what can be remembered is learned already
     close(run.source)
     other = replace(recipe, folder=str(tmp_path / "other"), crop=(0, 0, 300, 512))
@@ -206,8 +208,9 @@ def test_saving_and_publishing_give_way(pyramid: ImagePyramid, tmp_path: Path) -
     during("shown", run._show)
     tensors = len(load_file(run.folder / STATE))
     assert breaths.count("state") >= tensors
-    # The preview, grids of the checkpoint, and at every level a sample and the truth.
-    assert breaths.count("shown") >= 1 + len(CONFIG.memory.resolutions) + 2 * 5  # type: ignore[union-attr]
+    # The preview, tensors of the checkpoint, and at every level a sample and the truth.
+    tensors = len(load_file(run.folder / CHECKPOINT))
+    assert breaths.count("shown") >= 1 + tensors + 2 * 5
 
 
 def test_resume_gives_the_same_numbers_as_an_unbroken_run(
@@ -226,6 +229,39 @@ def test_resume_gives_the_same_numbers_as_an_unbroken_run(
     assert again_preset == preset
     resumed = Run(tmp_path / "b", again_preset, PictureData(pyramid), data, resume=True)
     assert begun + losses(resumed, 7) == unbroken
+
+
+def rewrite_config(folder: Path, **changes: dict[str, object]) -> None:
+    """Add fields to parts of a run's config, as another version would have written them."""
+    fields = json.loads((folder / runs.CONFIG).read_text())
+    for part, more in changes.items():
+        fields[part] |= more
+    (folder / runs.CONFIG).write_text(json.dumps(fields))
+
+
+def test_a_run_whose_config_has_fields_of_before_goes_on(
+    pyramid: ImagePyramid, tmp_path: Path
+) -> None:
+    preset, folder = small_preset(pyramid), tmp_path / "run"
+    Run(folder, preset, PictureData(pyramid), {}).save()
+    rewrite_config(folder, generator={"memory": None}, train={"memory_lr": 1e-3})
+    again, data = load_config(folder)
+    assert again == preset
+    assert Run(folder, again, PictureData(pyramid), data, resume=True).trainer.step().losses
+
+
+def test_a_run_that_does_not_fit_is_refused_in_one_line(
+    pyramid: ImagePyramid, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    Run(folder, small_preset(pyramid), PictureData(pyramid), {}).save()
+    grids = {"memory": {"resolutions": [9.0, 18.0], "features": 4}}
+    for change, reason in ((grids, "feature grids, .* base layer"), ({"widhts": 8}, "'widths'")):
+        rewrite_config(folder, generator=change)
+        with pytest.raises(ValueError, match=f"{reason}.*; start a new run, or go on") as caught:
+            load_config(folder)
+        assert "\n" not in str(caught.value) and str(folder) in str(caught.value)
+        rewrite_config(folder, generator={"memory": None})
 
 
 @pytest.mark.parametrize(("share", "checkpoints"), [(1e-9, 2), (1.0, 11)])
@@ -273,7 +309,7 @@ def test_a_network_that_trains_keeps_no_folded_weights() -> None:
     """Consistency renders the same level again and again without gradients, between steps."""
     rng = np.random.default_rng(0)
     data = PatchData(rng.integers(0, 256, (60, 32, 32, 3), np.uint8), np.linspace(0, 2, 60))
-    config = replace(CONFIG, memory=None, field_size=(1.0, 1.0), level_range=(0.0, 2.0))
+    config = replace(CONFIG, base=None, field_size=(1.0, 1.0), level_range=(0.0, 2.0))
     trainer = Trainer(config, DiscriminatorConfig(widths=(8, 12, 16)), LOSS, TRAIN, data)
     windows = [Window((-0.5, -0.5), 0.0, 32, 32)]
     for _ in range(2):

@@ -145,7 +145,7 @@ def test_the_schedule_begins_with_the_coarse_octaves_and_ends_level() -> None:
 
 def test_unregistered_patches_train_adversarially_and_consistently() -> None:
     """No reconstruction, every other term; and a flat world is learnt in its brightness."""
-    generator = replace(CONFIG, memory=None, level_range=(0.0, 3.0), field_size=(1.0, 1.0))
+    generator = replace(CONFIG, base=None, level_range=(0.0, 3.0), field_size=(1.0, 1.0))
     trainer = Trainer(
         generator,
         DiscriminatorConfig(widths=(8, 12, 16)),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.config import DiscriminatorConfig, MemoryConfig, TrainConfig
+from model.config import BaseConfig, DiscriminatorConfig, TrainConfig
 from model.data.cut import CutConfig, write_patches
 from model.data.patches import PatchCollection, open_patches
 from model.placement import frame as frames
@@ -69,8 +69,7 @@ def finished(placing: Placing) -> list[Stage]:
 
 
 def small_preset() -> Preset:
-    memory = MemoryConfig(resolutions=(8.0, 16.0, 32.0, 64.0, 120.0))
-    small = replace(SMALL, widths=(12, 8), waves_per_octave=4, memory=memory)
+    small = replace(SMALL, widths=(12, 8), waves_per_octave=4, base=BaseConfig(120.0, 1 << 18))
     train = TrainConfig(kimg=1.0, group_size=2, groups=1, autosave_seconds=3600.0)
     return Preset(small, DiscriminatorConfig(widths=(8, 8)), train=train)
 
@@ -220,48 +219,43 @@ def prepared(scene: tuple[ImagePyramid, Path], run: Path, resume: bool = False) 
 def test_a_run_goes_on_with_fuller_data_and_resumes_from_either_state(
     scene: tuple[ImagePyramid, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Finer grids are filled when their level is known, coarser ones keep what they learned."""
+    """The base layer becomes as dense as what is known; the weights keep what they learned."""
     from model.presets import PRESETS
 
     monkeypatch.setitem(PRESETS, "laptop", small_preset())
     run = prepared(scene, tmp_path / "run")
     trainer, placing = run.trainer, run.placing
-    assert placing is not None and trainer.G.memory is not None
-    filled = [bool(grid.any()) for grid in trainer.G.memory.grids]
-    # What windows of a known level read, and no more.
-    speaking = trainer.G.memory.speaking(PATCH_PX * 2**trainer.finest, False, True)
-    assert filled == [g in speaking for g in range(5)] and not all(filled)
+    assert placing is not None
+    coarse = trainer.G.base
+    assert coarse is not None and coarse is trainer.G_ema.base
+    assert coarse.density == pytest.approx(PATCH_PX * 2**trainer.finest) and coarse.density < 80
     early = json.loads((tmp_path / "run" / CONFIG).read_text())["data"]["early"]
     assert early["patches"] <= 48 and early["finest"] == trainer.finest < 1.2
     high = trainer.generator_config.level_range[1]
     assert high == pytest.approx(2.0, abs=0.1)
     assert max(share.high for share in trainer._shares(False)) == trainer.finest
     run.train(lambda tick: None, lambda: trainer.step_count >= 2)
-    known = trainer.finest
-    assert trainer.G.memory is not None and trainer.G_ema.memory is not None
-    before = [grid.detach().clone() for grid in trainer.G.memory.grids]
+    networks = (trainer.G, trainer.G_ema)
+    before = [[p.detach().clone() for p in network.parameters()] for network in networks]
     stages = finished(placing)
     for stage in stages[:-1]:
         stage.data.pyramid.close()
     whole = stages[-1]
     close(run.learn(whole.data, whole.finest, whole.note))
     assert trainer.finest == high and trainer.data is whole.data
-    for cells, old, grid, averaged in zip(
-        trainer.G.memory.config.resolutions,
-        before,
-        trainer.G.memory.grids,
-        trainer.G_ema.memory.grids,
-        strict=True,
-    ):
-        finer = cells > PATCH_PX * 2**known
-        assert torch.equal(old, grid) != finer
-        assert not finer or torch.equal(grid, averaged)
+    fuller = trainer.G.base
+    assert fuller is not None and fuller is trainer.G_ema.base and fuller is not coarse
+    assert fuller.density == pytest.approx(min(PATCH_PX * 2**high, 120.0))
+    for old, network in zip(before, networks, strict=True):
+        assert all(map(torch.equal, old, network.parameters()))
     run.train(lambda tick: None, lambda: trainer.step_count >= 4)
     notes = [json.loads(line)["note"] for line in (tmp_path / "run" / LOG).read_text().splitlines()]
     assert "All 220 patches have been sought; every level is learned now." in notes
     close(run.source)
     again = prepared(scene, tmp_path / "run", resume=True)
     assert again.placing is None and again.trainer.finest == high
+    assert again.trainer.G.base is not None
+    assert torch.equal(again.trainer.G.base.get_extra_state(), fuller.get_extra_state())
     close(again.source)
     remove_run(tmp_path / "run")
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["cache"]
