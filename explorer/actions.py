@@ -64,6 +64,8 @@ ACTIONS: tuple[Action, ...] = (
        help="go on where a training run stopped; or drop its folder here"),
     _a("scene_painting", "The &painting", "&File/Scenes that co&me with the app",
        help="The Starry Night, with which the app begins"),
+    _a("scene_from_patches", "The painting, from p&atches", "&File/Scenes that co&me with the app",
+       help="learned from patches that found their places by themselves"),
     _a("scene_unplaced", "The painting, &without places", "&File/Scenes that co&me with the app",
        help="learned from patches that were never told where they belong"),
     _a("save_still", "Save &still…", "&File", "Ctrl+S", needs_scene=True, group="still",

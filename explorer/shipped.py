@@ -8,6 +8,7 @@ from pathlib import Path
 PAINTING = Path("checkpoints", "starry-night.safetensors")
 SCENES = {
     "scene_painting": PAINTING,
+    "scene_from_patches": Path("checkpoints", "starry-night-from-patches.safetensors"),
     "scene_unplaced": Path("checkpoints", "starry-night-adversarial.safetensors"),
 }
 """By the action that opens it: every scale space that ships."""
