@@ -25,7 +25,7 @@ def _make() -> Iterator[None]:
 
 
 class QtClasses(QObject):
-    """Makes every class of some Qt modules, in turns of 3 ms: 150 ms in all; no frame waits.
+    """Makes every class of some Qt modules, in turns of about 3 ms: 150 ms in all.
 
     PySide makes a class when it is first asked for. Where two threads ask for two of them at once,
     the process ends (PySide 6.11: a segmentation fault, 3 times in 52 runs of a window that made

@@ -30,7 +30,7 @@ def page(results: Sequence[Result]) -> str:
     first = results[0]
     parts = [
         HEAD.format(
-            command=first["command"],
+            command="\n".join(dict.fromkeys(result["command"] for result in results)),
             patch=first["checkpoint"]["patch_size"],
             top=first["image"]["level_range"][1],
             held_out=f"{first['settings']['held_out']:,}",

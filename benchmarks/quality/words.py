@@ -6,7 +6,7 @@ HEAD = """# Is it real?
 
 What the checkpoints of this repository show, octave by octave, held against the picture that
 they were made from, and against what else could be done with as many bytes. Everything here, this
-page included, is made by one command, which anyone can run who has the picture:
+page included, is made by one command a checkpoint, which anyone can run who has the picture:
 
 ```
 {command}
