@@ -23,6 +23,7 @@ from explorer.mailbox import Mailbox
 from explorer.messages import Failure
 from explorer.placing_thread import PlacingThread
 from explorer.priority import lower_priority
+from explorer.thread_pace import ThreadPace
 from explorer.training_messages import (
     PAUSED,
     PREPARING,
@@ -57,15 +58,15 @@ class BesideConfig:
 
     publish_s: float = 10.0
     """From one frozen copy of the averaged weights to the next at least, s."""
-    most_viewing: float = 0.02
+    most_viewing: float = 0.01
     """Part of the time that may go into showing them to somebody who does not touch the view."""
-    tick_s: float = 1.0
+    tick_s: float = 2.0
     """From one report of figures to the next at least, s: without a GPU every change of a label
     composes the whole window anew."""
     niceness: int = 13
     """Added to the niceness of the thread: the inference thread and the window come first."""
     threads: int = 0
-    """Cores that torch uses for training; 0: all."""
+    """Cores that torch uses for training at most; 0: all. Fewer while others want them."""
     early_share: float = 0.3
     """Part of the time that training has while patches still find their places."""
     early_fraction: float = 0.1
@@ -98,7 +99,9 @@ class TrainingThread:
         self._publish_s = self.config.publish_s
         self._live: LiveSpace | None = None
         # Owned by the thread from here on.
+        self._pace = ThreadPace(self.config.threads or os.cpu_count() or 1)
         self._breathed_at: float | None = None
+        self._breathed_cpu_s = 0.0
         self._resumed_at = 0.0
         self._published_at = self._ticked_at = self._told_at = self._looked_at = 0.0
         self._phase = ""
@@ -201,13 +204,15 @@ class TrainingThread:
         recipe, folder = self.recipe, Path(self.recipe.folder)
         if not recipe.resume and folder.exists() and any(folder.iterdir()):
             raise ValueError(f"{folder} is not empty; name a new folder for the run.")
-        set_torch_threads(self.config.threads or os.cpu_count() or 1)
+        set_torch_threads(self._pace.count)
         try:
             run = prepare(recipe, self._report, self._tell, early=True)
         except _Discarded:
             if not recipe.resume:
                 remove_run(folder)
             raise
+        if run.trainer.device.type != "cpu":
+            self._pace = ThreadPace(1)  # it waits for the GPU, not for a core
         try:
             run.trainer.breathe = self._breathe
             self._steps(run)
@@ -352,6 +357,8 @@ class TrainingThread:
         """Every few milliseconds: give way. Returns the seconds that it waited."""
         began = time.perf_counter()
         worked_s = 0.0 if self._breathed_at is None else began - self._breathed_at
+        if worked_s:
+            self._set_pace(worked_s)
         share = self._share * (1.0 if self._placing is None else self.config.early_share)
         rest_until = began + worked_s * (1 / share - 1)
         was_held = False
@@ -364,10 +371,19 @@ class TrainingThread:
                 self._wake.wait(left_s)
         if self._stop == "discard":
             raise _Discarded
-        self._breathed_at = time.perf_counter()
+        self._breathed_at, self._breathed_cpu_s = time.perf_counter(), time.thread_time()
         if was_held:
             self._resumed_at = self._breathed_at
         return self._breathed_at - began
+
+    def _set_pace(self, worked_s: float) -> None:
+        """Use fewer cores where other programs want them, and more again later."""
+        from model.torch_threads import set_torch_threads
+
+        before = self._pace.count
+        if self._pace.worked(time.thread_time() - self._breathed_cpu_s, worked_s) != before:
+            log.info("training uses %d of %d threads.", self._pace.count, self._pace.most)
+            set_torch_threads(self._pace.count)
 
     def _publish(self, run: Run) -> None:
         """Hand a frozen copy of the averaged weights out."""

@@ -7,10 +7,14 @@ from html import escape
 
 import pyqtgraph as pg
 from PySide6.QtCore import QEvent
+from PySide6.QtWidgets import QGraphicsView
 
 _ON_DARK = ("#d8b25a", "#6aa9dc", "#e08a6a", "#82c596", "#b794e0", "#d98cb3", "#9aa0a6")
 _ON_LIGHT = ("#7d5a0c", "#1d5f9c", "#a33f1d", "#2b7442", "#68409c", "#94306a", "#5c6166")
 _LEAST = 1e-6
+_LEFT_PX = 44
+_MARGIN = 0.05
+"""Room around the curves, share of their range."""
 
 
 class LogAxis(pg.AxisItem):
@@ -47,7 +51,10 @@ class Plot(pg.PlotWidget):
         bottom = item.getAxis("bottom")
         bottom.enableAutoSIPrefix(False)
         bottom.setLabel(self.tr("thousands of windows"), **{"font-size": "8pt"})
+        item.getAxis("left").setWidth(_LEFT_PX)
         self._title = title
+        # Nothing is painted but by `settle`, and then everything.
+        self.setViewportUpdateMode(QGraphicsView.ViewportUpdateMode.NoViewportUpdate)
         self.setMouseEnabled(x=False, y=False)
         self.setFixedHeight(height_px)
         self.setAccessibleName(title)
@@ -59,6 +66,20 @@ class Plot(pg.PlotWidget):
             self._curves[name] = self.plot(connect="all")
             self._dress()
         self._curves[name].setData(x, [max(v, _LEAST) for v in y] if self._log else y)
+
+    def settle(self) -> None:
+        """Fit the axes to the curves and paint; left to pyqtgraph, that takes three paintings.
+
+        Without a GPU each of them composes the whole window anew.
+        """
+        curves = self._curves.values()
+        ranges = []
+        for axis in (0, 1):
+            bounds = [curve.dataBounds(axis) for curve in curves]
+            known = [bound for both in bounds for bound in both if bound is not None]
+            ranges.append((min(known, default=0.0), max(known, default=1.0)))
+        self.setRange(xRange=ranges[0], yRange=ranges[1], padding=_MARGIN)
+        self.viewport().update()
 
     def clear_all(self) -> None:
         """No curves any more."""
@@ -89,3 +110,4 @@ class Plot(pg.PlotWidget):
             curve.setPen(pg.mkPen(color, width=1.5))
             title += f'&nbsp; <span style="color: {color}">{escape(name.replace("_", " "))}</span>'
         item.titleLabel.setText(title, color=text)
+        self.viewport().update()

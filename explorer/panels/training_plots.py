@@ -103,6 +103,8 @@ class Curves(QWidget):
             series.add(x, value)
             if self.plot is not None:
                 self.plot.draw(name, series.x, series.y)
+        if self.plot is not None:
+            self.plot.settle()
 
     def points(self, name: str) -> int:
         """Points of a curve."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -75,3 +77,13 @@ def test_devices() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="no CUDA GPU"):
             resolve_device("cuda")
+
+
+@pytest.mark.parametrize("users", [None, "5"])
+def test_threads_of_torch_do_not_spin_for_long(users: str | None) -> None:
+    environment = {n: v for n, v in os.environ.items() if n != "GOMP_SPINCOUNT"}
+    environment |= {} if users is None else {"GOMP_SPINCOUNT": users}
+    script = "import os, sys, model; print('torch' in sys.modules, os.environ['GOMP_SPINCOUNT'])"
+    command = [sys.executable, "-c", script]
+    out = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert out.stdout.split() == ["False", users or "30000"]
