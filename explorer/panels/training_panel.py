@@ -302,13 +302,14 @@ class RunPage(QWidget):
     def show_tick(self, tick: TrainingTick) -> None:
         """Figures of another moment."""
         self.plots.add(tick)
-        self.progress.setValue(round(1000 * tick.fraction))
         if not self.is_paused:
             self.state.setText(
                 self.tr("Step {0}, {1} left, {2} windows a second").format(
                     f"{tick.step:,}", minutes(tick.seconds_left), f"{tick.images_per_second:.1f}"
                 )
             )
+        # At last: a bar that moves paints at once, and all that has changed with it.
+        self.progress.setValue(round(1000 * tick.fraction))
 
     def show_samples(self, samples: SamplesSaved) -> None:
         """Another strip lies on the disk."""
@@ -330,6 +331,8 @@ class RunPage(QWidget):
         self._enable(running=False)
         if ended.kept:
             text = self.tr("Finished.") if ended.finished else self.tr("Stopped.")
+            if ended.finished:
+                self.progress.setValue(self.progress.maximum())
             self.state.setText(self.tr("{0} Kept in {1}").format(text, ended.folder))
         else:
             self.state.setText(self.tr("Ended; nothing was kept."))

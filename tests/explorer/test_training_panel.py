@@ -6,6 +6,7 @@ Every test has a real window on a real run, tiny as it is.
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -13,14 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFileDialog, QMessageBox
+from PySide6.QtCore import QEvent, QObject, Qt
+from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 from pytestqt.qtbot import QtBot
 
 from explorer.app import App
 from explorer.camera import Camera
 from explorer.messages import OpenRequest
-from explorer.panels.training_panel import TrainingPanel
+from explorer.panels.training_panel import RunPage, TrainingPanel
 from explorer.panels.training_plots import MAX_POINTS, TrainingPlots
 from explorer.settings import SettingsStore
 from explorer.training_desk import YIELD_S
@@ -315,6 +316,44 @@ def test_curves_never_have_more_points_than_they_may(qtbot: QtBot) -> None:
     plots.clear_all()
     assert not plots.losses.points("adversarial") and not plots.logits.isVisibleTo(plots)
     assert not plots.losses.plot._curves  # type: ignore[union-attr]
+
+
+class Paintings(QObject):
+    """Counts how often widgets are painted."""
+
+    def __init__(self, *widgets: QWidget) -> None:
+        super().__init__()
+        self.counts = dict.fromkeys(widgets, 0)
+        for widget in widgets:
+            widget.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.Paint:
+            self.counts[watched] += 1  # type: ignore[index]
+        return False
+
+
+def test_a_tick_is_one_painting(qtbot: QtBot) -> None:
+    page = RunPage()
+    qtbot.addWidget(page)
+    page.resize(460, 800)
+    page.plots.build()
+    page.show()
+    qtbot.waitUntil(lambda: page.plots.speed.plot is not None, timeout=SLOW_MS)
+    plots = [c.plot.viewport() for c in (page.plots.losses, page.plots.logits, page.plots.speed)]  # type: ignore[union-attr]
+    paintings = Paintings(page, page.state, page.progress, *plots)
+    counts = []
+    for step in range(1, 9):
+        paintings.counts = dict.fromkeys(paintings.counts, 0)
+        losses = {"adversarial": 2.0**step, "real_logit": -1.0 * step}
+        page.show_tick(TrainingTick(step, step / 10, step / 10, 90.0 - step, 9.0 * step, losses))
+        qtbot.wait(60)
+        counts.append(list(paintings.counts.values()))
+    # Another plot appears with the first tick, and the page is laid out anew.
+    assert counts[1:] == [[1] * len(paintings.counts)] * 7
+    shown = page.plots.losses.plot.getPlotItem().viewRange()  # type: ignore[union-attr]
+    assert shown[0][0] <= 0.1 and shown[0][1] >= 0.8
+    assert shown[1][0] <= math.log10(2) and shown[1][1] >= math.log10(256)
 
 
 def test_any_run_on_the_disk_is_offered_and_goes_on(
