@@ -111,7 +111,7 @@ class Pilot:
         meter.reset()
         began = time.perf_counter()
         self.viewport.play_path(flight(start, end, seconds))
-        if wait(self.viewport.path_finished, seconds * 3 + 5) is None:
+        if wait(self.viewport.path_finished, seconds * 10 + 5) is None:
             raise TimeoutError(f"a flight of {seconds:g} s did not end.")
         legs.seconds += time.perf_counter() - began
         legs.frame_intervals_s += intervals(list(meter.frame_times))
