@@ -20,15 +20,29 @@ from model.scale import density
 
 _FEATHER_PX = 8.0
 """Patch pixels over which a patch's weight rises from its edge."""
-_COARSEST, _FINEST = 0.3, 1.5
-"""A canvas is made of patches from so many octaves coarser than it to so many finer."""
-_BLUR_PENALTY = 6.0
-"""A patch that is `d` octaves coarser than the canvas weighs `2**(-6 d)`."""
+_FINEST = 1.5
+"""A canvas is made of patches up to so many octaves finer than it."""
 _FILL_WEIGHT = 1e-3
 """Weight of the next coarser canvas: it fills what no patch of the level covers."""
 _BATCH = 256
 _STRIPE_PX = 1 << 22
 """Pixels that are finished at a time."""
+
+
+@dataclass(frozen=True)
+class Blending:
+    """How patches of unlike sharpness share a canvas."""
+
+    coarsest: float
+    """Octaves that a patch may be coarser than the canvas."""
+    blur_penalty: float
+    """A patch that is `d` octaves coarser than the canvas weighs `2**(-blur_penalty * d)`."""
+
+
+TO_SEARCH = Blending(0.3, 6.0)
+"""Quick: to find the next finer patches in."""
+TO_SHOW = Blending(1.0, 10.0)
+"""Everywhere as sharp as the finest patch that lies there; takes three times as long."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +141,11 @@ class Patches:
 
 
 def build_canvases(
-    patches: Patches, poses: Poses, levels: Sequence[int], workers: Workers
+    patches: Patches,
+    poses: Poses,
+    levels: Sequence[int],
+    workers: Workers,
+    blending: Blending = TO_SEARCH,
 ) -> dict[int, Canvas]:
     """Lay placed patches over one another, the sharper and the more central the heavier.
 
@@ -136,6 +154,7 @@ def build_canvases(
         poses: The placed ones.
         levels: Whole levels to make, ascending and without gaps, from 0 or above.
         workers: Who does it.
+        blending: How patches of unlike sharpness share a canvas.
     """
     span = 2.0 ** -poses.level[:, None]
     low = (poses.center_xy - span / 2).amin(0)
@@ -143,7 +162,7 @@ def build_canvases(
     canvases: dict[int, Canvas] = {}
     coarser: Canvas | None = None
     for level in levels:
-        coarser = _build(patches, poses, level, low, high, coarser, workers)
+        coarser = _build(patches, poses, level, low, high, coarser, workers, blending)
         canvases[level] = coarser
     return canvases
 
@@ -178,6 +197,7 @@ def _build(
     high: torch.Tensor,
     coarser: Canvas | None,
     workers: Workers,
+    blending: Blending,
 ) -> Canvas:
     """One level: weighted mean of its patches over the next coarser level."""
     pixels = density(level, patches.size)
@@ -186,12 +206,12 @@ def _build(
     x1, y1 = (2 * math.ceil(float(v) * pixels / 2) for v in high)
     width, height = x1 - x0, y1 - y0
     total = torch.zeros(height * width, 4, device=patches.device)
-    keep = (poses.level >= level - _COARSEST) & (poses.level <= level + _FINEST)
+    keep = (poses.level >= level - blending.coarsest) & (poses.level <= level + _FINEST)
     if coarser is None:
         keep |= poses.level <= level + _FINEST
     chosen = poses[keep]
     chosen = chosen[torch.argsort(chosen.level, stable=True)]
-    work = partial(_layers, patches, chosen, (x0, y0), (width, height), level)
+    work = partial(_layers, patches, chosen, (x0, y0), (width, height), level, blending)
     for index, values in workers.map(work, batches(len(chosen), _BATCH)):
         total.index_add_(0, index, values)
     image = torch.empty(height, width, 3, dtype=torch.uint8, device=patches.device)
@@ -218,6 +238,7 @@ def _layers(
     first_xy: tuple[int, int],
     size_wh: tuple[int, int],
     level: int,
+    blending: Blending,
     rows: slice,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """What some patches of like level add to a canvas.
@@ -240,7 +261,7 @@ def _layers(
     inside = torch.minimum(at, side - at) - step.clamp_min(1.0)[:, None, None] / 2
     feather = (inside / _FEATHER_PX).clamp(max=1.0) + 1 / (4 * _FEATHER_PX)
     feather = torch.where(inside > -1e-6, feather, 0.0)
-    sharp = 2.0 ** (-_BLUR_PENALTY * (level - poses.level).clamp_min(0.0))
+    sharp = 2.0 ** (-blending.blur_penalty * (level - poses.level).clamp_min(0.0))
     weight = feather[:, 1, :, None] * feather[:, 0, None, :] * sharp[:, None, None]
     weight = weight.float()
     values = torch.cat([window * weight[:, None], weight[:, None]], 1)

@@ -10,7 +10,7 @@ import numpy as np
 import pyvips
 import torch
 
-from model.placement.canvas import Canvas, Patches, Poses, build_canvases
+from model.placement.canvas import TO_SHOW, Canvas, Patches, Poses, build_canvases
 from model.placement.workers import Workers
 from model.scale import density
 
@@ -66,7 +66,7 @@ def compose(
 
     with Workers(check) as workers:
         patches = Patches(images, torch.device("cpu"))
-        canvas = build_canvases(patches, poses, range(finest + 1), workers)[finest]
+        canvas = build_canvases(patches, poses, range(finest + 1), workers, TO_SHOW)[finest]
     picture = _cut(canvas, width, height)
     del canvas
     _write(picture, path, progress)

@@ -57,6 +57,23 @@ def test_true_places_give_the_picture_back(pyramid: ImagePyramid, tmp_path: Path
     opened.close()
 
 
+def test_a_place_is_as_sharp_as_the_finest_patch_there(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (256, 256, 3), np.uint8)).save(tmp_path / "noise.png")
+    pyramid = ImagePyramid.open(tmp_path / "noise.png", patch_size=32, cache_dir=tmp_path / "cache")
+    # One patch alone makes the picture half an octave denser than the others are.
+    parts = [grid_patches(pyramid, 1.5, 0.7), tuple(a[:1] for a in grid_patches(pyramid, 2.0, 1.0))]
+    images, centers, levels = (np.concatenate(p) for p in zip(*parts))
+    compose(images, centers, levels, (1.0, 1.0), tmp_path / "m.tif")
+    opened = ImagePyramid.open(tmp_path / "m.tif", patch_size=32, cache_dir=tmp_path / "cache")
+    window = Window((0.0, 0.0), 0.8, 15, 15)
+    ours, real = opened.render([window]), pyramid.render([window])
+    share = float((ours - real).square().mean() / (real - real.mean()).square().mean())
+    assert share < 0.4  # half, where these patches are left to the next coarser picture
+    opened.close()
+    pyramid.close()
+
+
 def test_detail_is_the_finest_patch_over_each_cell() -> None:
     centers, levels = np.array([[0.0, 0.0], [0.25, 0.25]]), np.array([0.0, 1.0])
     detail = detail_map(centers, levels, (2.0, 1.0), (2048, 1024))
