@@ -37,11 +37,13 @@ class Blending:
     """Octaves that a patch may be coarser than the canvas."""
     blur_penalty: float
     """A patch that is `d` octaves coarser than the canvas weighs `2**(-blur_penalty * d)`."""
+    filter: str
+    """See `kernels.resample`."""
 
 
-TO_SEARCH = Blending(0.3, 6.0)
+TO_SEARCH = Blending(0.3, 6.0, "area")
 """Quick: to find the next finer patches in."""
-TO_SHOW = Blending(1.0, 10.0)
+TO_SHOW = Blending(1.0, 10.0, "mixed")
 """Everywhere as sharp as the finest patch that lies there; takes three times as long."""
 
 
@@ -255,7 +257,8 @@ def _layers(
     corner = low.floor()
     size = int((side / step).max().ceil()) + 1
     origin = (corner - low) * step[:, None]
-    window = resample(patches.load(poses.indices), origin, step, (size, size))
+    images = patches.load(poses.indices)
+    window = resample(images, origin, step, (size, size), filter=blending.filter)
     place = torch.arange(size, device=patches.device)
     at = origin[:, :, None] + (place + 0.5) * step[:, None, None]  # [B, 2, size], patch pixels
     inside = torch.minimum(at, side - at) - step.clamp_min(1.0)[:, None, None] / 2
