@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from model.opening import load_scale_space, open_scale_space, why_no_kernels
 
 _SPINS = 30_000
-"""Looks for the other threads at the end of a layer before one sleeps, a third of a millisecond.
+"""Looks for the other threads at the end of a layer before one sleeps.
 
-By default it is ten times as long. Alone that gains nothing; beside a busy program each such wait
-keeps the core from the very thread that is waited for.
+libgomp's default is ten times as many. Alone that gains nothing; beside a busy program each such
+wait keeps the core from the very thread that is waited for.
 """
 os.environ.setdefault("GOMP_SPINCOUNT", str(_SPINS))
 

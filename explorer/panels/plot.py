@@ -76,7 +76,7 @@ class Plot(pg.PlotWidget):
         ranges = []
         for axis in (0, 1):
             bounds = [curve.dataBounds(axis) for curve in curves]
-            known = [bound for both in bounds for bound in both if bound is not None]
+            known = [b for both in bounds for b in both if b is not None and math.isfinite(b)]
             ranges.append((min(known, default=0.0), max(known, default=1.0)))
         self.setRange(xRange=ranges[0], yRange=ranges[1], padding=_MARGIN)
         self.viewport().update()

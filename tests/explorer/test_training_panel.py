@@ -354,6 +354,10 @@ def test_a_tick_is_one_painting(qtbot: QtBot) -> None:
     shown = page.plots.losses.plot.getPlotItem().viewRange()  # type: ignore[union-attr]
     assert shown[0][0] <= 0.1 and shown[0][1] >= 0.8
     assert shown[1][0] <= math.log10(2) and shown[1][1] >= math.log10(256)
+    page.plots.add_samples(SamplesSaved("", 8, 0.8, (("0", math.nan), ("1", math.inf))))
+    page.plots.add_samples(SamplesSaved("", 9, 0.9, (("0", 3.0), ("1", math.inf))))
+    distances = page.plots.distances.plot.getPlotItem().viewRange()  # type: ignore[union-attr]
+    assert all(math.isfinite(bound) for both in distances for bound in both)
 
 
 def test_any_run_on_the_disk_is_offered_and_goes_on(
