@@ -101,7 +101,7 @@ class TrainingThread:
         # Owned by the thread from here on.
         self._pace = ThreadPace(self.config.threads or os.cpu_count() or 1)
         self._breathed_at: float | None = None
-        self._breathed_cpu_s = 0.0
+        self._breathed_cpu_s = self._breathed_process_s = 0.0
         self._resumed_at = 0.0
         self._published_at = self._ticked_at = self._told_at = self._looked_at = 0.0
         self._phase = ""
@@ -372,6 +372,7 @@ class TrainingThread:
         if self._stop == "discard":
             raise _Discarded
         self._breathed_at, self._breathed_cpu_s = time.perf_counter(), time.thread_time()
+        self._breathed_process_s = time.process_time()
         if was_held:
             self._resumed_at = self._breathed_at
         return self._breathed_at - began
@@ -381,7 +382,9 @@ class TrainingThread:
         from model.torch_threads import set_torch_threads
 
         before = self._pace.count
-        if self._pace.worked(time.thread_time() - self._breathed_cpu_s, worked_s) != before:
+        cpu_s = time.thread_time() - self._breathed_cpu_s
+        process_s = time.process_time() - self._breathed_process_s
+        if self._pace.worked(cpu_s, process_s, worked_s) != before:
             log.info("training uses %d of %d threads.", self._pace.count, self._pace.most)
             set_torch_threads(self._pace.count)
 

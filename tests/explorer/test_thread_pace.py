@@ -5,10 +5,15 @@ from __future__ import annotations
 from explorer.thread_pace import ThreadPace
 
 
-def work(pace: ThreadPace, seconds: float, running: float) -> list[int]:
-    """Threads after each of many short pieces of work; `running`: share of it on a core."""
+def work(pace: ThreadPace, seconds: float, running: float, own: float = 1.0) -> list[int]:
+    """Threads after each of many short pieces of work.
+
+    `running`: share of it on a core; `own`: cores that the process had in all.
+    """
     piece = 0.05
-    return [pace.worked(running * piece, piece) for _ in range(round(seconds / piece))]
+    return [
+        pace.worked(running * piece, own * piece, piece) for _ in range(round(seconds / piece))
+    ]
 
 
 def test_alone_all_threads_work() -> None:
@@ -29,12 +34,19 @@ def test_a_view_that_is_drawn_for_a_second_changes_nothing() -> None:
         assert set(work(pace, 5.0, 0.95) + work(pace, 0.7, 0.3)) == {2}
 
 
+def test_only_what_this_process_itself_does_for_long_counts() -> None:
+    pace = ThreadPace(2)
+    for _ in range(20):  # a new scene is drawn
+        assert set(work(pace, 7.0, 0.4, own=1.9) + work(pace, 5.0, 0.95, own=1.9)) == {2}
+    assert work(pace, 20.0, 0.4, own=1.9)[-1] == 1  # patches find their places
+
+
 def test_more_are_tried_again_and_ever_less_often() -> None:
     pace = ThreadPace(2)
     counts = []
     for _ in range(round(1200 / 0.05)):  # the other program stays: two threads starve, one does not
         running = 0.4 if pace.count == 2 else 0.97
-        counts.append(pace.worked(0.05 * running, 0.05))
+        counts.append(pace.worked(0.05 * running, 0.05, 0.05))
     assert counts.count(2) / len(counts) < 0.05
     trials = sum(1 for before, after in zip(counts, counts[1:], strict=False) if after > before)
     assert 4 <= trials <= 10
