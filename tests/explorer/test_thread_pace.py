@@ -11,9 +11,7 @@ def work(pace: ThreadPace, seconds: float, running: float, own: float = 1.0) -> 
     `running`: share of it on a core; `own`: cores that the process had in all.
     """
     piece = 0.05
-    return [
-        pace.worked(running * piece, own * piece, piece) for _ in range(round(seconds / piece))
-    ]
+    return [pace.worked(running * piece, own * piece, piece) for _ in range(round(seconds / piece))]
 
 
 def test_alone_all_threads_work() -> None:
