@@ -7,8 +7,8 @@ _LOOK_S = 3.0
 _STARVED = 0.75
 """Of its time that a thread was running; less: it waits for another that has no core."""
 _PATIENCE_S = 12.0
-"""Of work, while this process itself takes the cores: a view is soon drawn, but patches may look for
-their places for minutes."""
+"""Of work, while this process itself takes the cores: a view is soon drawn, a search of places is
+not."""
 _RETRY_S, _LONGEST_RETRY_S = 15.0, 240.0
 """Of work with fewer threads until more are tried; doubled whenever that fails."""
 
