@@ -81,14 +81,14 @@ def fourier_factors(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The two factors of `fourier_features`, for callers that sum several such products in one.
 
-    Args: As of `fourier_features`.
+    Args: As of `fourier_features`; but phases may be float64 [1 or N, F] too.
 
     Returns:
         `dtype` rows [N, H, 2 F] and columns [N, 2 F, W * C], whose product is [N, H, W * C].
     """
     n, width = xs.shape
     along_x = _angle(xs.unsqueeze(1) * freqs[:, 0].view(1, -1, 1))  # [N, F, W]
-    along_y = _angle(ys.unsqueeze(2) * freqs[:, 1] + phases)  # [N, H, F]
+    along_y = _angle(ys.unsqueeze(2) * freqs[:, 1] + phases.unsqueeze(-2))  # [N, H, F]
     rows = torch.cat([along_y.cos(), along_y.sin()], dim=2).to(dtype)
     weights = (mix.t() * math.sqrt(2.0)).to(dtype)  # [F, C]
     waves = torch.stack([along_x.sin(), along_x.cos()], dim=1).to(dtype)  # [N, 2, F, W]

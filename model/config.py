@@ -61,7 +61,10 @@ class GeneratorConfig:
     z_dim: int = 0
     """Components of the latent; 0 for a single scene."""
     w_dim: int = 64
-    """Components of the style."""
+    """Components of the style that the mapping makes of level and latent."""
+    scene_features: int = 0
+    """Many scenes: components of the latent that also say which noise a scene hears, and where its
+    waves begin. 0: all latents hear the same, and differ by style alone."""
     base: BaseConfig | None = None
     """None: Fourier features alone tell one place from another, as in the paper."""
 
@@ -78,6 +81,11 @@ class GeneratorConfig:
             raise ValueError(f"the shorter side of field_size must be 1, got {self.field_size}.")
         if self.level_range[1] <= self.level_range[0]:
             raise ValueError(f"level_range must rise, got {self.level_range}.")
+        if not 0 <= self.scene_features <= self.z_dim:
+            raise ValueError(
+                f"scene_features must lie between 0 and z_dim, {self.z_dim}, got "
+                f"{self.scene_features}."
+            )
         if self.wave_stages is not None and self.wave_stages < 1:
             raise ValueError(f"wave_stages must be 1 or more, or None, got {self.wave_stages}.")
         if self.noise_bands < 1 or self.noise_features % self.noise_bands:
@@ -95,6 +103,11 @@ class GeneratorConfig:
                 "a generator that remembers nothing tells one place from another by its waves: "
                 f"waves_per_octave must be at least 1, got {self.waves_per_octave}."
             )
+
+    @property
+    def style_dim(self) -> int:
+        """Components of the style that a layer is given."""
+        return self.w_dim + self.scene_features
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,9 @@ from model.scale import density
 TOP_OCTAVES = 3
 """Octaves of waves at the coarsest stage of a generator that has a base layer."""
 
+_TURNS = 0.3
+"""RMS by which a latent shifts a wave: those of two latents differ by 0.4 of a turn."""
+
 
 def fade(octaves: float) -> float:
     """Smooth rise from 0 at 0 octaves to 1 at a quarter octave above a band's limit."""
@@ -84,6 +87,18 @@ def draw_waves(config: GeneratorConfig, seed: int) -> tuple[torch.Tensor, torch.
     return freqs, jitter[2]
 
 
+def _draw_turns(config: GeneratorConfig, seed: int, shape: tuple[int, int]) -> torch.Tensor | None:
+    """How far each component of a scene shifts each wave, turns: float64 [*shape, S]; None: no S.
+
+    Waves of two latents then have nothing in common, and those between them pass over smoothly.
+    """
+    if not config.scene_features:
+        return None
+    rng = torch.Generator().manual_seed(seed + 1)
+    turns = torch.randn(*shape, config.scene_features, generator=rng, dtype=torch.float64)
+    return turns * (_TURNS / math.sqrt(config.scene_features))
+
+
 class FourierInput(nn.Module):
     """Waves of all octaves, with a mixing matrix for every stage that hears them."""
 
@@ -97,6 +112,9 @@ class FourierInput(nn.Module):
         self.register_buffer("freqs", freqs)
         self.register_buffer("phases", phases)
         octaves, waves = phases.shape
+        self.turns: torch.Tensor | None
+        """Many scenes: how far the latent shifts each wave, [octaves, waves, scene_features]."""
+        self.register_buffer("turns", _draw_turns(config, seed, (octaves, waves)))
         self.mix = nn.ParameterList(
             nn.Parameter(torch.randn(octaves, width, waves) * (0.5 / math.sqrt(waves)))
             for width in config.widths[: config.wave_stages]
@@ -122,6 +140,7 @@ class FourierInput(nn.Module):
         ys: torch.Tensor,
         weights: dict[int, float],
         dtype: torch.dtype,
+        scene: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The octaves in `weights`, mixed into channels, as two factors of a matrix product.
 
@@ -131,18 +150,22 @@ class FourierInput(nn.Module):
             ys: Row coordinates, float64 [N, H], field units.
             weights: From `speaking`, not empty.
             dtype: Of the factors.
+            scene: Many scenes: which, [1 or N, scene_features].
 
         Returns:
             rows [N, H, K] and columns [N, K, W * width].
         """
         octaves = list(weights)
+        phases = self.phases[octaves].flatten()
+        if scene is not None and self.turns is not None:
+            phases = phases + scene.double() @ self.turns[octaves].flatten(0, 1).t()
         amplitude = self.mix[stage].new_tensor([weights[o] for o in octaves])
         mix = self.mix[stage][octaves] * amplitude[:, None, None]  # [O, C, waves]
         return fourier_factors(
             xs.to(self.freqs.device),
             ys.to(self.freqs.device),
             self.freqs[octaves].flatten(0, 1),
-            self.phases[octaves].flatten(),
+            phases,
             mix.transpose(0, 1).flatten(1),
             dtype=dtype,
         )

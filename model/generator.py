@@ -44,14 +44,14 @@ class Stage(nn.Module):
         self.width = width = config.widths[index]
         below = config.widths[index - 1] if index else width
         self.narrow = (
-            ModulatedConv(below, width, 1, config.w_dim, demodulate=True) if index else None
+            ModulatedConv(below, width, 1, config.style_dim, demodulate=True) if index else None
         )
         self.base = nn.Parameter(torch.randn(3, width) * 0.25) if config.base else None
         self.convs = nn.ModuleList(
-            SynthesisConv(width, width, config.w_dim, config.nonlinearity_oversampling, fir)
+            SynthesisConv(width, width, config.style_dim, config.nonlinearity_oversampling, fir)
             for _ in range(config.convs_per_stage)
         )
-        self.to_rgb = ModulatedConv(width, 3, 1, config.w_dim, demodulate=False)
+        self.to_rgb = ModulatedConv(width, 3, 1, config.style_dim, demodulate=False)
         nn.init.normal_(self.to_rgb.weight, std=0.05 / width**0.5)
         self.rgb_bias = nn.Parameter(torch.zeros(3))
 
@@ -69,7 +69,9 @@ class Generator(nn.Module):
         self.register_buffer("fir", fir, persistent=False)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.mapping = Mapping(config.z_dim, config.w_dim, config.level_range)
+            self.mapping = Mapping(
+                config.z_dim, config.w_dim, config.level_range, config.scene_features
+            )
             self.fourier = FourierInput(config, seed) if config.waves_per_octave else None
             self.noise = NoiseInput(config) if config.noise_features else None
             self.base = BaseLayer(config.field_size) if config.base else None
@@ -108,7 +110,7 @@ class Generator(nn.Module):
             windows: N windows that share level, size and their position modulo `alignment`.
             z: Latents, float32 [N, z_dim]; None where the scene is single.
             dtype: Of the convolutions; the image is summed in float32.
-            w: Style, float32 [1 or N, w_dim], in place of what the mapping makes of `z`.
+            w: Style, float32 [1 or N, style_dim], in place of what the mapping makes of `z`.
 
         Returns:
             float32 [N, 3, H, W], not clamped.
@@ -124,18 +126,26 @@ class Generator(nn.Module):
             )
         places = self._places(windows)
         w = self.mapping(windows[0].level, z) if w is None else w
+        scene = self._scene(w)
         h: torch.Tensor | None = None
         image: torch.Tensor | None = None
         below: _Place | None = None
         heard: _Heard | None = None
         for stage, here in zip(self.stages, places, strict=True):
-            heard = self._hear(cast(Stage, stage), here, below, heard, dtype)
-            x = self._enter(cast(Stage, stage), here, below, heard, h, w, dtype)
+            heard = self._hear(cast(Stage, stage), here, below, heard, scene, dtype)
+            x = self._enter(cast(Stage, stage), here, below, heard, h, w, scene, dtype)
             for conv in cast(Stage, stage).convs:
                 x = conv(x, w)
             image = self._add_image(cast(Stage, stage), here, below, heard, x, image, w)
             h, below = x, here
         return cast(torch.Tensor, image)
+
+    def _scene(self, w: torch.Tensor) -> _Scene | None:
+        """What a style says of the noise and the waves, where there are many scenes."""
+        if not self.config.scene_features:
+            return None
+        which = w.detach()[:, self.config.w_dim :]
+        return _Scene(which, self.noise.tables_of(which) if self.noise else None)
 
     def _places(self, windows: Sequence[Window]) -> list[_Place]:
         """Where every stage lies, coarsest first."""
@@ -170,6 +180,7 @@ class Generator(nn.Module):
         here: _Place,
         below: _Place | None,
         heard_below: _Heard | None,
+        scene: _Scene | None,
         dtype: torch.dtype,
     ) -> _Heard | None:
         """What the base layer and the noise newly say at a stage."""
@@ -188,8 +199,9 @@ class Generator(nn.Module):
             maps.append(octave.permute(0, 2, 3, 1))
             mixes.append(stage.base if below is None else stage.base * FEATURE_GAIN)
         if self.noise is not None:
+            tables = None if scene is None else scene.tables
             for number, weight in self.noise.speaking(here.stage, here.density).items():
-                maps.append(self.noise.read(number, here.xs, here.ys, weight))
+                maps.append(self.noise.read(number, here.xs, here.ys, weight, tables))
                 mixes.append(self.noise.mix[here.stage][number])
         if not maps:
             return None
@@ -204,6 +216,7 @@ class Generator(nn.Module):
         heard: _Heard | None,
         h: torch.Tensor | None,
         w: torch.Tensor,
+        scene: _Scene | None,
         dtype: torch.dtype,
     ) -> torch.Tensor:
         """What enters a stage: what its band newly holds, and the stage below on this lattice."""
@@ -218,7 +231,8 @@ class Generator(nn.Module):
         # `x` is fresh: sums go in place, because passes over memory are what costs here.
         waves = self.fourier.speaking(here.stage, here.density) if self.fourier else {}
         if self.fourier and waves:
-            x.baddbmm_(*self.fourier.factors(here.stage, here.xs, here.ys, waves, dtype))
+            which = None if scene is None else scene.which
+            x.baddbmm_(*self.fourier.factors(here.stage, here.xs, here.ys, waves, dtype, which))
         if heard is not None:
             x.view(n, height * width, stage.width).baddbmm_(
                 heard.features.flatten(1, 2), heard.mix.expand(n, -1, -1)
@@ -278,6 +292,16 @@ class _Place:
     """Rows, float64 [N, H]."""
     density: float
     """Stage pixels per field unit."""
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """Of many scenes, those of a batch."""
+
+    which: torch.Tensor
+    """[1 or N, scene_features]."""
+    tables: torch.Tensor | None
+    """Their noise; see `NoiseInput.tables_of`."""
 
 
 @dataclass(frozen=True)

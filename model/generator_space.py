@@ -65,7 +65,7 @@ class GeneratorSpace:
         return torch.stack([parts[i] for i in range(len(windows))])
 
     def _style(self, window: Window) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        """z [1, z_dim] of a seed, or w [1, w_dim] of a blend; neither where the scene is single."""
+        """z [1, z_dim] of a seed, or w [1, style_dim] of a blend; neither for a single scene."""
         dim, seed = self.generator.config.z_dim, window.seed
         if not dim:
             return None, None

@@ -129,9 +129,12 @@ class Mapping(nn.Module):
     computed and never used, here it is the style of every layer.
     """
 
-    def __init__(self, z_dim: int, w_dim: int, level_range: tuple[float, float]) -> None:
+    def __init__(
+        self, z_dim: int, w_dim: int, level_range: tuple[float, float], passed: int = 0
+    ) -> None:
+        """`passed`: components of the latent that are handed on as they are, at every level."""
         super().__init__()
-        self.z_dim, self.level_range = z_dim, level_range
+        self.z_dim, self.level_range, self.passed = z_dim, level_range, passed
         self._kept: tuple[object, torch.Tensor] | None = None
         self.dense1 = nn.Linear(LEVEL_FEATURES + z_dim, w_dim)
         self.dense2 = nn.Linear(w_dim, w_dim)
@@ -144,7 +147,11 @@ class Mapping(nn.Module):
                 self.dense2.weight *= 3
 
     def forward(self, level: float, z: torch.Tensor | None) -> torch.Tensor:
-        """Style [1 or N, w_dim] of one level (octaves) and a latent [N, z_dim] (None where 0)."""
+        """Style of one level (octaves) and a latent [N, z_dim] (None where 0).
+
+        Returns:
+            [1 or N, w_dim + passed].
+        """
         if self.z_dim or self.training or torch.is_grad_enabled():
             return self._mapped(level, z)
         kept, version = self._kept, (level, _versions(self))
@@ -162,7 +169,10 @@ class Mapping(nn.Module):
             z = z * (z.square().mean(1, keepdim=True) + 1e-8).rsqrt()
             features = torch.cat([features.expand(z.shape[0], -1), z], dim=1)
         hidden = F.leaky_relu(self.dense1(features), 0.2)
-        return cast(torch.Tensor, F.leaky_relu(self.dense2(hidden), 0.2))
+        style = cast(torch.Tensor, F.leaky_relu(self.dense2(hidden), 0.2))
+        if z is None or not self.passed:
+            return style
+        return torch.cat([style, z[:, : self.passed].expand(len(style), -1)], dim=1)
 
 
 LEVEL_FEATURES = 9

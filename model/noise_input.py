@@ -13,6 +13,7 @@ to pixels; these stick to the field.
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 
 import numpy as np
 import torch
@@ -30,6 +31,8 @@ CELLS_PER_CYCLE = 4
 _SEED = 0
 """Every checkpoint counts on the same table: it comes from the one generator of NumPy that never
 changes its numbers (NEP 19)."""
+_KEPT = 4
+"""Scenes whose tables are kept, a few MB each: tiles of one follow each other."""
 
 
 def noise_table(features: int, per_octave: int = 1) -> torch.Tensor:
@@ -69,7 +72,9 @@ class NoiseInput(nn.Module):
         self.config, self.bands = config, noise_bands(config)
         features = config.noise_features // config.noise_bands
         # Not stored with the weights: it is the same for every generator, and soon made.
-        self.register_buffer("table", noise_table(features, config.noise_bands), persistent=False)
+        tables = features * (config.scene_features + 1)
+        self.register_buffer("table", noise_table(tables, config.noise_bands), persistent=False)
+        self._kept: OrderedDict[bytes, torch.Tensor] = OrderedDict()
         shifts = np.random.RandomState(_SEED + 1).randint(0, TABLE, (self.bands.count, 2))
         self.shifts = [(int(x), int(y)) for x, y in shifts]
         shape = (self.bands.count, features)
@@ -92,7 +97,12 @@ class NoiseInput(nn.Module):
         )
 
     def read(
-        self, octave: int, xs: torch.Tensor, ys: torch.Tensor, weight: float = 1.0
+        self,
+        octave: int,
+        xs: torch.Tensor,
+        ys: torch.Tensor,
+        weight: float = 1.0,
+        tables: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Noise of one band on a lattice.
 
@@ -101,6 +111,7 @@ class NoiseInput(nn.Module):
             xs: Column coordinates, float64 [N, W], field units, rising.
             ys: Row coordinates, float64 [N, H], field units, rising.
             weight: Factor on it: how far the band speaks.
+            tables: From `tables_of`, where there are many scenes.
 
         Returns:
             float32 [N, H, W, features].
@@ -108,4 +119,35 @@ class NoiseInput(nn.Module):
         nodes = CELLS_PER_CYCLE * self.bands.top(octave)  # per field unit
         x, y = self.shifts[octave]
         node_x, node_y = xs * nodes + x, ys * nodes + y
-        return feature_grid(self.table, node_x, node_y, periodic=True, weight=weight)
+        if tables is None or len(tables) == 1:
+            table = self.table if tables is None else tables[0]
+            return feature_grid(table, node_x, node_y, periodic=True, weight=weight)
+        parts = zip(tables, node_x[:, None], node_y[:, None], strict=True)
+        return torch.cat([feature_grid(t, x, y, periodic=True, weight=weight) for t, x, y in parts])
+
+    def tables_of(self, scene: torch.Tensor) -> torch.Tensor:
+        """What scenes hear: mixtures of the tables, unlike for unlike latents.
+
+        Mixtures keep unit power, and those of latents in between pass over smoothly.
+
+        Args:
+            scene: Which, [1 or N, scene_features].
+
+        Returns:
+            float32 [1 or N, TABLE, TABLE, features].
+        """
+        if scene.device.type != "cpu" or len(scene) > 1:
+            return self._mixed(scene)
+        key = scene.float().numpy().tobytes()
+        kept = self._kept.get(key)
+        if kept is None:
+            kept = self._kept[key] = self._mixed(scene)
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        return kept
+
+    def _mixed(self, scene: torch.Tensor) -> torch.Tensor:
+        share = torch.cat([scene.float(), torch.ones_like(scene[:, :1], dtype=torch.float32)], 1)
+        share = share / share.norm(dim=1, keepdim=True)
+        tables = self.table.view(TABLE * TABLE, share.shape[1], -1)
+        return torch.einsum("ns,ksf->nkf", share, tables).view(len(share), TABLE, TABLE, -1)

@@ -36,7 +36,7 @@ class Styles:
 
     @torch.inference_mode()
     def of(self, level: float, latent: Latent) -> torch.Tensor:
-        """The style [1, w_dim] of a blend at a level (octaves)."""
+        """The style [1, style_dim] of a blend at a level (octaves)."""
         z = torch.cat([draw_z(seed, self._mapping.z_dim) for seed, _ in latent.parts])
         weights = torch.tensor([weight for _, weight in latent.parts], device=self._device)
         w = weights[None] @ self._mapping(level, z.to(self._device))
@@ -47,7 +47,7 @@ class Styles:
 
     @torch.inference_mode()
     def mean(self, level: float) -> torch.Tensor:
-        """The mean style [1, w_dim] at a level (octaves)."""
+        """The mean style [1, style_dim] at a level (octaves)."""
         mean = self._means.get(level)
         if mean is None:
             if self._many is None:

@@ -221,9 +221,44 @@ def test_a_latent_changes_the_picture_and_a_seed_names_it() -> None:
     assert torch.equal(first, space.render([Window((0.0, 0.0), 2.0, 32, 32, seed=1)]))
 
 
-def test_many_latents_in_one_batch_equal_single_ones() -> None:
+def test_scenes_hear_their_own_noise_and_latents_between_pass_over() -> None:
+    noise = small_generator(base=None, z_dim=8, scene_features=8).noise
+    assert noise is not None
+    scenes = torch.randn(12, 8, generator=torch.Generator().manual_seed(0))
+    scenes = torch.cat([scenes, (scenes[:1] + 0.05 * scenes[1:2])])
+    at = torch.arange(64, dtype=torch.float64)[None] * 0.11
+    many = at.expand(len(scenes), -1)
+    heard = noise.read(2, many, many, tables=noise.tables_of(scenes)).flatten(1).double()
+    power = noise.read(2, at, at).double().square().mean().expand(13)
+    torch.testing.assert_close(heard.square().mean(1), power, atol=0.1, rtol=0)
+    likeness = torch.corrcoef(heard)
+    unlike = likeness[:12, :12][~torch.eye(12, dtype=torch.bool)]
+    assert unlike.square().mean().sqrt() < 0.45 and unlike.max() < 0.9
+    assert likeness[0, 12] > 0.98
+    alone = noise.read(2, at, at, tables=noise.tables_of(scenes[:1])).flatten(1).double()
+    torch.testing.assert_close(alone[0], heard[0], atol=1e-5, rtol=0)
+
+
+def test_a_scene_is_another_place_for_its_waves() -> None:
+    fourier = small_generator(base=None, z_dim=8, scene_features=8, noise_features=0).fourier
+    assert fourier is not None
+    at = torch.arange(32, dtype=torch.float64)[None] * 0.07
+    weights = fourier.speaking(0, 40.0)
+
+    def waves(scene: torch.Tensor) -> torch.Tensor:
+        rows, columns = fourier.factors(0, at, at, weights, torch.float32, scene)
+        return (rows @ columns).flatten().double()
+
+    g = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
+    heard = torch.stack([waves(one[None]) for one in (*g, g[0] + 0.02 * g[1])])
+    likeness = torch.corrcoef(heard)
+    assert likeness[0, 1].abs() < 0.5 and likeness[0, 2].abs() < 0.5 and likeness[0, 3] > 0.98
+
+
+@pytest.mark.parametrize("scene_features", [0, 4])
+def test_many_latents_in_one_batch_equal_single_ones(scene_features: int) -> None:
     """Styles scale the input where they differ, and the weights where there is one."""
-    generator = small_generator(z_dim=4)
+    generator = small_generator(base=None, z_dim=4, scene_features=scene_features)
     windows = [Window((0.0, 0.0), 2.0, 16, 16)] * 3
     z = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
     together = generator(windows, z)

@@ -132,7 +132,7 @@ def space_of(generator: Generator) -> GeneratorSpace:
 
 
 def generative(seed: int = 0) -> GeneratorSpace:
-    return space_of(small_generator(seed, base=None, z_dim=8))
+    return space_of(small_generator(seed, base=None, z_dim=8, scene_features=4))
 
 
 def picture(space: GeneratorSpace, seed: Seed, level: float = 1.25) -> torch.Tensor:
@@ -147,6 +147,7 @@ def test_blends_are_straight_in_w_and_begin_and_end_at_their_seeds() -> None:
     with torch.inference_mode():
         a, b = (mapping(level, draw_z(s, 8)) for s in (12, 37))
     mean = styles.mean(level)
+    assert torch.equal(a[:, -4:], mapping(4.0, draw_z(12, 8))[:, -4:])  # one scene at all levels
     for latent, expected in (
         (blend(12, 37, 0.25), 0.75 * a + 0.25 * b),
         (truncated(12, 0.7), mean + 0.7 * (a - mean)),
