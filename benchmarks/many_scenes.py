@@ -27,6 +27,7 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.machine import describe_machine
+from benchmarks.options import add_picture, add_preset, crop_of
 from benchmarks.tables import facts, table, write_json
 from explorer.progress import ProgressLine
 from kernels.resample import resample
@@ -165,15 +166,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--image", type=Path, required=True)
-    parser.add_argument("--crop", type=int, nargs=4, metavar=("X0", "Y0", "X1", "Y1"))
+    add_picture(parser)
     parser.add_argument("--scenes", type=int, default=8, help="default: 8")
     parser.add_argument("--sides", type=int, nargs=2, default=(1024, 3000), metavar=("A", "B"))
     parser.add_argument("--octaves", type=int, default=4, help="levels 0 to this (default: 4)")
     parser.add_argument("--count", type=int, default=1500, help="patches a scene (default: 1500)")
     parser.add_argument("--kimg", type=float, default=12.0, help="default: 12")
-    parser.add_argument("--preset", choices=tuple(PRESETS), default="laptop")
-    parser.add_argument("--cache", type=Path, help="where the image's pyramids are kept")
+    add_preset(parser)
     parser.add_argument("--folder", type=Path, help="keep patches and the run here, and go on")
     parser.add_argument("--json", type=Path, metavar="F", help="write the figures here too")
     options = parser.parse_args(arguments)
@@ -242,13 +241,12 @@ def _train_and_measure(options: argparse.Namespace, folder: Path) -> dict[str, A
 
 
 def _boxes(options: argparse.Namespace) -> list[Box]:
-    if options.crop is not None:
-        x0, y0, x1, y1 = options.crop
-    else:
+    box = crop_of(options)
+    if box is None:
         pyramid = ImagePyramid.open(options.image, cache_dir=options.cache)
-        (x0, y0), (x1, y1) = (0, 0), pyramid.base_size
+        box = (0, 0, *pyramid.base_size)
         pyramid.close()
-    return scene_boxes((x0, y0, x1, y1), options.scenes, tuple(options.sides))
+    return scene_boxes(box, options.scenes, tuple(options.sides))
 
 
 def _train(options: argparse.Namespace, folder: Path) -> dict[str, Any]:

@@ -29,6 +29,7 @@ import cv2
 import numpy as np
 
 from benchmarks.machine import describe_machine
+from benchmarks.options import add_picture, crop_of
 from benchmarks.tables import facts, table, write_json
 
 if TYPE_CHECKING:
@@ -338,12 +339,10 @@ def _seen_small(picture: ImagePyramid, photo: Photograph) -> np.ndarray:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table, write the JSON: 0, or 1 with one line on stderr."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.photographs", description=__doc__)
-    parser.add_argument("--image", type=Path, required=True, help="the picture")
-    parser.add_argument("--crop", type=int, nargs=4, metavar=("X0", "Y0", "X1", "Y1"))
+    add_picture(parser)
     parser.add_argument("--count", type=int, default=60, help="photographs (default: 60)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, metavar="F", help="write the figures here too")
-    parser.add_argument("--cache", type=Path, metavar="FOLDER", help="for the picture's pyramid")
     options = parser.parse_args(arguments)
     try:
         return _report(options)
@@ -356,7 +355,7 @@ def _report(options: argparse.Namespace) -> int:
     from model.placement.photographs import place_photographs
     from model.pyramid import ImagePyramid
 
-    crop = None if options.crop is None else tuple(options.crop)
+    crop = crop_of(options)
     picture = ImagePyramid.open(options.image, crop=crop, cache_dir=options.cache)
     start = time.perf_counter()
     photographs = shoot(picture, options.count, options.seed)

@@ -26,6 +26,7 @@ import torch
 
 from benchmarks.fidelity import BATCH, WINDOWS, held_out_windows
 from benchmarks.machine import describe_machine
+from benchmarks.options import add_picture, crop_of
 from benchmarks.tables import table, write_json
 from model.metrics.fidelity import psnr
 from model.placement.frame import Gauge, boxed
@@ -118,7 +119,7 @@ def compare(options: argparse.Namespace, folder: Path) -> tuple[list[LevelTwins]
     similarity = similarity_of(folder / "placed" / PLACES, truth)
     picture = ImagePyramid.open(
         options.image,
-        crop=None if options.crop is None else tuple(options.crop),
+        crop=crop_of(options),
         patch_size=spaces["registered"].patch_size,
         cache_dir=options.cache,
     )
@@ -139,13 +140,11 @@ def compare(options: argparse.Namespace, folder: Path) -> tuple[list[LevelTwins]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table, write the JSON: 0, or 1 with one line on stderr."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.placed_twin", description=__doc__)
-    parser.add_argument("--image", type=Path, required=True)
-    parser.add_argument("--crop", type=int, nargs=4, metavar=("X0", "Y0", "X1", "Y1"))
+    add_picture(parser)
     parser.add_argument("--count", type=int, default=20000, help="patches (default: 20000)")
     parser.add_argument("--octaves", type=int, default=5, help="levels 0 to this (default: 5)")
     parser.add_argument("--kimg", type=float, default=12.0, help="of each run (default: 12)")
     parser.add_argument("--windows", type=int, default=WINDOWS, help="a level (default: 64)")
-    parser.add_argument("--cache", type=Path, help="where the image's pyramid is kept")
     parser.add_argument("--folder", type=Path, help="keep patches and runs here")
     parser.add_argument("--json", type=Path, metavar="F", help="write the figures here too")
     options = parser.parse_args(arguments)

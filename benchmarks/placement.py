@@ -26,6 +26,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.machine import describe_machine
+from benchmarks.options import add_picture, crop_of
 from benchmarks.tables import table, write_json
 from explorer.progress import ProgressLine
 from model.placement import PlacementConfig, PlacementResult, place_patches
@@ -218,7 +219,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if other_path is None:
             other_path = Path(folder) / "other.png"
             Image.fromarray(procedural_picture(2048, 1536, 7)).save(other_path)
-        crop = None if args.crop is None else tuple(args.crop)
+        crop = crop_of(args)
         line = ProgressLine("reading the image")
         picture = ImagePyramid.open(
             args.image, crop=crop, patch_size=args.patch_size, cache_dir=args.cache, progress=line
@@ -305,9 +306,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.placement", description="Measure placement."
     )
-    parser.add_argument("--image", type=Path, required=True, help="the picture, any form")
-    parser.add_argument("--crop", type=int, nargs=4, metavar=("X0", "Y0", "X1", "Y1"))
-    parser.add_argument("--cache", type=Path, help="folder for the picture's pyramid")
+    add_picture(parser)
     parser.add_argument("--patch-size", type=int, default=64, metavar="P")
     parser.add_argument("--count", type=int, default=20_000, metavar="N")
     parser.add_argument("--octaves", type=int, default=5, metavar="K")

@@ -35,6 +35,7 @@ import torch.nn.functional as F
 import model.presets
 import model.trainer
 from benchmarks.machine import describe_machine
+from benchmarks.options import add_picture, add_preset, crop_of
 from benchmarks.tables import table, write_json
 from explorer.progress import ProgressLine
 from model.consistency import coarser_windows
@@ -320,16 +321,14 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--image", type=Path, required=True)
-    parser.add_argument("--crop", type=int, nargs=4, metavar=("X0", "Y0", "X1", "Y1"))
+    add_picture(parser)
     parser.add_argument("--count", type=int, default=20000, help="patches (default: 20000)")
     parser.add_argument("--octaves", type=int, default=5, help="levels 0 to this (default: 5)")
     parser.add_argument("--kimg", type=float, default=10.0, help="of each variant (default: 10)")
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="VARIANT")
     parser.add_argument("--run", type=Path, help="measure this run or checkpoint, train nothing")
     parser.add_argument("--windows", type=int, default=500, help="a level (default: 500)")
-    parser.add_argument("--preset", choices=tuple(model.presets.PRESETS), default="laptop")
-    parser.add_argument("--cache", type=Path, help="where the image's pyramid is kept")
+    add_preset(parser)
     parser.add_argument("--folder", type=Path, help="keep patches, runs and figures here")
     parser.add_argument("--json", type=Path, metavar="F", help="write the figures here too")
     return parser
@@ -341,7 +340,7 @@ def _compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     line = ProgressLine(f"reading {options.image.name}")
     scene = ImagePyramid.open(
         options.image,
-        crop=None if options.crop is None else tuple(options.crop),
+        crop=crop_of(options),
         patch_size=preset.generator.patch_size,
         cache_dir=options.cache,
         progress=line,
