@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -25,6 +25,8 @@ _FINEST = 1.5
 _FILL_WEIGHT = 1e-3
 """Weight of the next coarser canvas: it fills what no patch of the level covers."""
 _BATCH = 256
+_READ_PX = 4
+"""Pixels beside a patch that a filter reaches, of the coarser lattice."""
 _STRIPE_PX = 1 << 22
 """Pixels that are finished at a time."""
 
@@ -169,6 +171,56 @@ def build_canvases(
     return canvases
 
 
+def refined(
+    canvas: Canvas, patches: Patches, poses: Poses, workers: Workers, blending: Blending
+) -> Canvas:
+    """Lay over a canvas what its patches show otherwise than it does.
+
+    A patch that is brought onto the canvas' lattice loses of its finest detail, and more where it
+    is averaged with others. Read back as a view reads it, and compared, it says what.
+
+    Args:
+        canvas: Made of these patches.
+        patches: All patches.
+        poses: The placed ones.
+        workers: Who does it.
+        blending: As the canvas was made.
+
+    Source: iterative back-projection, Irani and Peleg 1991.
+    """
+    width, height = canvas.size_wh
+    total = torch.zeros(height * width, 4, device=patches.device)
+    keep = poses.level >= canvas.level - blending.coarsest
+    chosen = poses[keep]
+    chosen = chosen[torch.argsort(chosen.level, stable=True)]
+
+    def work(rows: slice) -> tuple[torch.Tensor, torch.Tensor]:
+        some = chosen[rows]
+        error = patches.load(some.indices) - _read_back(canvas, some, patches.size, blending.filter)
+        return _laid(error, some, canvas.first_xy, canvas.size_wh, canvas.level, blending)
+
+    for index, values in workers.map(work, batches(len(chosen), _BATCH)):
+        total.index_add_(0, index, values)
+    image = torch.empty_like(canvas.image)
+    lines = total.reshape(height, width, 4)
+    for rows in batches(height, max(1, _STRIPE_PX // width)):
+        # The next coarser canvas, where it fills a gap, has nothing to say against itself.
+        change = lines[rows, :, :3] / (lines[rows, :, 3:] + _FILL_WEIGHT)
+        image[rows] = (canvas.image[rows] + change).clamp_(0, 255).round_().to(torch.uint8)
+    return replace(canvas, image=image)
+
+
+def _read_back(canvas: Canvas, poses: Poses, side: int, filter: str) -> torch.Tensor:
+    """The canvas where patches of like level lie: float32 [B, 3, side, side] in [0, 255]."""
+    step = 2.0 ** (canvas.level - poses.level)  # canvas pixels per patch pixel
+    low = canvas.pixel_of(poses.center_xy) - side / 2 * step[:, None]
+    margin = math.ceil(_READ_PX * max(1.0, float(step.max())))
+    first = low.floor().long() - margin
+    size = math.ceil(side * float(step.max())) + 2 * margin + 1
+    colours, _ = canvas.windows(first, size)
+    return resample(colours, low - first, step, (side, side), filter=filter)
+
+
 def halved(canvas: Canvas) -> Canvas:
     """The next coarser level, by averaging what is covered."""
     # An even first pixel keeps the lattice anchored; odd edges get an uncovered line.
@@ -243,23 +295,34 @@ def _layers(
     blending: Blending,
     rows: slice,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """What some patches of like level add to a canvas.
+    """What some patches of like level add to a canvas: see `_laid`."""
+    poses = poses[rows]
+    return _laid(patches.load(poses.indices), poses, first_xy, size_wh, level, blending)
+
+
+def _laid(
+    images: torch.Tensor,
+    poses: Poses,
+    first_xy: tuple[int, int],
+    size_wh: tuple[int, int],
+    level: int,
+    blending: Blending,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images [B, 3, P, P] of like level, brought onto a canvas.
 
     Returns:
         Pixels (int64 [K]), and for each colour times weight, and weight (float32 [K, 4]).
     """
-    poses = poses[rows]
-    side = patches.size
+    side = images.shape[-1]
     pixels = density(level, side)
     step = 2.0 ** (poses.level - level)
-    first = torch.tensor(first_xy, dtype=torch.float64, device=patches.device)
+    first = torch.tensor(first_xy, dtype=torch.float64, device=images.device)
     low = (poses.center_xy * pixels - first) - side / 2 / step[:, None]
     corner = low.floor()
     size = int((side / step).max().ceil()) + 1
     origin = (corner - low) * step[:, None]
-    images = patches.load(poses.indices)
     window = resample(images, origin, step, (size, size), filter=blending.filter)
-    place = torch.arange(size, device=patches.device)
+    place = torch.arange(size, device=images.device)
     at = origin[:, :, None] + (place + 0.5) * step[:, None, None]  # [B, 2, size], patch pixels
     inside = torch.minimum(at, side - at) - step.clamp_min(1.0)[:, None, None] / 2
     feather = (inside / _FEATHER_PX).clamp(max=1.0) + 1 / (4 * _FEATHER_PX)

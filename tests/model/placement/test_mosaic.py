@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from model.placement import mosaic
 from model.placement.mosaic import compose, detail_map
 from model.pyramid import ImagePyramid
 from model.space import Window, to_uint8
@@ -72,6 +74,29 @@ def test_a_place_is_as_sharp_as_the_finest_patch_there(tmp_path: Path) -> None:
     assert share < 0.4  # half, where these patches are left to the next coarser picture
     opened.close()
     pyramid.close()
+
+
+def test_the_picture_shows_what_its_patches_show(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (256, 320, 3), np.uint8)).save(tmp_path / "noise.png")
+    pyramid = ImagePyramid.open(tmp_path / "noise.png", patch_size=32, cache_dir=tmp_path / "cache")
+    images, centers, levels = grid_patches(pyramid, 1.7, 0.7)
+    patches = torch.from_numpy(images).permute(0, 3, 1, 2).float()
+    errors = []
+    for rounds in (0, mosaic._ROUNDS):
+        monkeypatch.setattr(mosaic, "_ROUNDS", rounds)
+        path = tmp_path / f"{rounds}.tif"
+        compose(images, centers, levels, (1.25, 1.0), path)
+        opened = ImagePyramid.open(path, patch_size=32, cache_dir=tmp_path / "cache")
+        origins = centers - 0.5 * 2.0 ** -levels[:, None]
+        shown = opened.sample(origins, levels, 32)
+        inside = (slice(None), slice(None), slice(4, -4), slice(4, -4))
+        errors.append(float(((shown + 1) * 127.5 - patches)[inside].square().mean().sqrt()))
+        opened.close()
+    pyramid.close()
+    assert errors[1] < 0.8 * errors[0]
 
 
 def test_detail_is_the_finest_patch_over_each_cell() -> None:
