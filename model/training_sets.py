@@ -11,7 +11,7 @@ import numpy as np
 from model.data.patches import PatchCollection, UnfitError
 from model.placement.collection import OnState, place_collection
 from model.placement.frame import FRAME, Frame, boxed, read_frame
-from model.placement.mosaic import compose, detail_map
+from model.placement.mosaic import compose, detail_map, finest_level
 from model.placement.places_csv import state_path
 from model.pyramid import ImagePyramid
 from model.scenes import ScenesData
@@ -238,7 +238,8 @@ def composed_data(
     width, height = (round(cells * side) for side in pyramid.base_size)
     detail = detail_map(centers, levels[placed], gauge.field_size, (width, height))
     found = PatchData(patches.images[known], levels[known])
-    return PlacedData(pyramid, detail, found, field_size)
+    level_range = found.level_range[0], finest_level(levels[placed])
+    return PlacedData(pyramid, detail, found, field_size, level_range)
 
 
 def _from_photographs(

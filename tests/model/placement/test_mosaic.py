@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from model.placement import mosaic
-from model.placement.mosaic import compose, detail_map
+from model.placement.mosaic import compose, detail_map, finest_level
 from model.pyramid import ImagePyramid
 from model.space import Window, to_uint8
 
@@ -106,6 +106,17 @@ def test_detail_is_the_finest_patch_over_each_cell() -> None:
     assert (detail[:, :32] == -1).all() and (detail[:, 96:] == -1).all()
     assert (detail[32:, 64:96] == 1).all()
     assert (detail[:32, 32:96] == 0).all() and (detail[:, 32:64] == 0).all()
+
+
+def test_one_patch_in_thousands_does_not_make_the_picture_finer(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    levels = np.append(rng.uniform(0, 2, 1999), 3.7)  # placed by mistake
+    assert finest_level(levels) == pytest.approx(2.0, abs=0.01)
+    assert finest_level(np.array([0.0, 1.0, 3.7])) == 3.7
+    centers = rng.uniform(-0.5, 0.5, (2000, 2))
+    compose(np.zeros((2000, 8, 8, 3), np.uint8), centers, levels, (1.0, 1.0), tmp_path / "m.tif")
+    with Image.open(tmp_path / "m.tif") as picture:
+        assert picture.size == (32, 32)
 
 
 def test_what_cannot_be_composed_is_refused(tmp_path: Path) -> None:
