@@ -82,8 +82,7 @@ def finest_level(level: np.ndarray) -> float:
     """How fine a picture of patches of these levels (octaves, [N]) is to be.
 
     One patch in thousands that found the wrong place may seem much finer than all others, and a
-    picture that is an octave finer takes four times the memory: the finest thousandth of them does not
-    count.
+    picture an octave finer takes four times the memory: the finest thousandth does not count.
     """
     return float(np.quantile(level, 0.999, method="nearest"))
 
