@@ -14,9 +14,6 @@ Z_DIM = 64
 """Components of the latent where a preset for one scene names none."""
 SCENE_FEATURES = 8
 """Of which so many at most say which noise a scene hears; see `GeneratorConfig.scene_features`."""
-COMPARED = 8
-"""Images of a batch that the discriminator compares; see `DiscriminatorConfig.compared`. Of so
-many a scene that is missing is seen more surely than of StyleGAN2's 4: ProGAN takes them all."""
 _NEAR = 0.25
 
 

@@ -260,7 +260,7 @@ def _fitted(recipe: Recipe, preset: Preset, source: RunData) -> Preset:
 
     Many scenes need a latent that tells one from the other.
     """
-    from model.scenes import COMPARED, SCENE_FEATURES, Z_DIM, ScenesData
+    from model.scenes import SCENE_FEATURES, Z_DIM, ScenesData
 
     found = source.level_range
     low, high = recipe.levels or (0.0 if source.is_registered else found[0], found[1])
@@ -273,7 +273,6 @@ def _fitted(recipe: Recipe, preset: Preset, source: RunData) -> Preset:
             generator=replace(
                 preset.generator, z_dim=z_dim, scene_features=min(SCENE_FEATURES, z_dim)
             ),
-            discriminator=replace(preset.discriminator, compared=COMPARED),
         )
     return preset.for_field(source.field_size, (low, high))
 

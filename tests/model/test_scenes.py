@@ -88,7 +88,8 @@ def test_training_on_scenes_gives_a_latent_its_picture(
     capsys.readouterr()
     config = json.loads((run / RUN_CONFIG).read_text())
     assert config["data"]["scenes"] == 3
-    assert config["discriminator"]["compared"] == 8
+    assert config["discriminator"]["compared"] == 0
+    assert config["generator"]["scene_features"] == min(8, config["generator"]["z_dim"])
     assert config["generator"]["z_dim"] == 64 and config["generator"]["base"] is None
     losses = json.loads((run / LOG).read_text().splitlines()[-1])["losses"]
     assert all(math.isfinite(v) for v in losses.values())
