@@ -120,7 +120,7 @@ class DiscriminatorConfig:
     """Channels a stage; each next stage halves the density."""
     compared: int = 0
     """Images of one batch whose spread is told to the discriminator, so that it sees when all are
-    alike; 0: it judges each by itself. Where it was told, it won for good after some 15,000 windows."""
+    alike; 0: it judges each by itself. Told so, it won for good after some 15,000 windows."""
 
 
 @dataclass(frozen=True)
