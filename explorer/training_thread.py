@@ -58,6 +58,8 @@ class BesideConfig:
 
     publish_s: float = 10.0
     """From one frozen copy of the averaged weights to the next at least, s."""
+    longest_publish_s: float = 30.0
+    """And at most, however slow the machine: a person waits for something to change."""
     most_viewing: float = 0.01
     """Part of the time that may go into showing them to somebody who does not touch the view."""
     tick_s: float = 2.0
@@ -142,7 +144,8 @@ class TrainingThread:
 
     def shown_in(self, seconds: float) -> None:
         """The newest weights took so long to show: on slow machines they come less often."""
-        self._publish_s = max(self.config.publish_s, seconds / self.config.most_viewing)
+        wanted = min(seconds / self.config.most_viewing, self.config.longest_publish_s)
+        self._publish_s = max(self.config.publish_s, wanted)
 
     def take_results(self) -> list[TrainingResult]:
         """Everything that has come since the last call."""

@@ -180,12 +180,14 @@ def test_a_hold_stops_a_step_in_its_middle_until_it_is_over(
 
 
 def test_weights_come_less_often_where_showing_them_takes_long(tmp_path: Path) -> None:
-    config = BesideConfig(publish_s=10.0, most_viewing=0.05)
+    config = BesideConfig(publish_s=10.0, most_viewing=0.05, longest_publish_s=60.0)
     thread = TrainingThread(recipe_for(tmp_path, tmp_path / "run"), lambda: None, config)
     thread.shown_in(0.1)
     assert thread._publish_s == 10.0
     thread.shown_in(2.0)
     assert thread._publish_s == pytest.approx(40.0)
+    thread.shown_in(20.0)
+    assert thread._publish_s == 60.0
 
 
 def test_the_cores_of_training_are_its_own_whatever_other_threads_ask_for() -> None:
