@@ -68,6 +68,8 @@ ACTIONS: tuple[Action, ...] = (
        help="learned from patches that found their places by themselves"),
     _a("scene_unplaced", "The painting, &without places", "&File/Scenes that co&me with the app",
        help="learned from patches that were never told where they belong"),
+    _a("scene_brushwork", "&Brushwork", "&File/Scenes that co&me with the app",
+       help="many scenes of paint, one for every latent (N): none of them was ever painted"),
     _a("save_still", "Save &still…", "&File", "Ctrl+S", needs_scene=True, group="still",
        help="save what is in view as a picture that knows its place"),
     _a("export", "&Export…", "&File", "Ctrl+E", needs_scene=True, group="still",

@@ -10,6 +10,7 @@ SCENES = {
     "scene_painting": PAINTING,
     "scene_from_patches": Path("checkpoints", "starry-night-from-patches.safetensors"),
     "scene_unplaced": Path("checkpoints", "starry-night-adversarial.safetensors"),
+    "scene_brushwork": Path("checkpoints", "brushwork.safetensors"),
 }
 """By the action that opens it: every scale space that ships."""
 ICON = Path("assets", "icon.svg")
