@@ -151,6 +151,6 @@ def describe(settings: Settings) -> dict[str, Any]:
 
 
 def whole_levels(level_range: Sequence[float]) -> list[float]:
-    """Whole levels of a range, octaves."""
+    """Whole levels of a range, octaves: of patches that were placed it ends a hair below one."""
     low, high = level_range
-    return [float(v) for v in range(int(-(-low // 1)), int(high + 1e-6) + 1)]
+    return [float(v) for v in range(int(-(-low // 1)), int(high + 0.01) + 1)]
