@@ -258,7 +258,7 @@ def test_a_scene_is_another_place_for_its_waves() -> None:
 @pytest.mark.parametrize("scene_features", [0, 4])
 def test_many_latents_in_one_batch_equal_single_ones(scene_features: int) -> None:
     """Styles scale the input where they differ, and the weights where there is one."""
-    generator = small_generator(base=None, z_dim=4, scene_features=scene_features)
+    generator = small_generator(z_dim=4, scene_features=scene_features)
     windows = [Window((0.0, 0.0), 2.0, 16, 16)] * 3
     z = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
     together = generator(windows, z)
