@@ -292,13 +292,18 @@ class LatentsPanel(QDockWidget):
     # What a person does.
 
     def _show(self, seed: Seed) -> None:
+        self._asked(seed)
         self.seed_asked.emit(seed)
         self.refresh()
 
     def _drag(self, seed: Seed) -> None:
+        self._asked(seed)
+        self.seed_dragged.emit(seed)
+
+    def _asked(self, seed: Seed) -> None:
+        """From now on this is what the truncation acts on, shown or not yet."""
         self._seed, self._patience = seed, _PATIENCE
         self._write(seed)
-        self.seed_dragged.emit(seed)
 
     def _write(self, seed: Seed) -> None:
         if self.text.text() != str(seed):
@@ -315,7 +320,7 @@ class LatentsPanel(QDockWidget):
         except ValueError as error:
             self.notice.emit(str(error))
             return
-        self.seed_asked.emit(seed)
+        self._show(seed)
 
     def _toggle_star(self) -> None:
         seed = self.viewport.stream.seed

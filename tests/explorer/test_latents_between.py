@@ -326,6 +326,25 @@ def test_truncation_leads_towards_the_mean_and_stays_for_other_seeds(
     until_shown(qtbot, app, 2)
 
 
+def test_truncation_acts_on_the_seed_that_was_asked_for_last(
+    make_app: MakeApp, qtbot: QtBot
+) -> None:
+    """Whoever clicks a seed and moves the slider at once means that seed, shown or not yet."""
+    app, panel = opened(make_app, qtbot, SEEDS)
+    panel.browser.seed.setValue(4)
+    until_shown(qtbot, app, 4)
+    panel.truncation.setValue(PSI_STEPS // 2)
+    until_shown(qtbot, app, truncated(4, 0.5))
+    at = panel.browser.list.visualItemRect(panel.browser.list.item(2)).center()
+    QTest.mouseClick(panel.browser.list.viewport(), LEFT, pos=at)
+    panel.truncation.setValue(PSI_STEPS // 4)
+    until_shown(qtbot, app, truncated(2, 0.25))
+    QTest.keyClicks(_cleared(panel.text), "7~8@0.3~psi0.5")
+    QTest.keyClick(panel.text, Qt.Key.Key_Return)
+    panel.truncation.setValue(PSI_STEPS)
+    until_shown(qtbot, app, parse_seed("7~8@0.3"))
+
+
 # The same everywhere.
 
 
