@@ -44,9 +44,14 @@ class ExactJob:
         return not self._chunks
 
     def render_next(self, space: ScaleSpace) -> int:
-        """Render one chunk; returns its number of pixels."""
+        """Render one chunk, or raise and leave it to be rendered; returns its number of pixels."""
         chunk = self._chunks.popleft()
-        chunk.paste(to_rgba(space.render([chunk.window]))[0], self.pixels)
+        try:
+            img = space.render([chunk.window])
+        except BaseException:
+            self._chunks.appendleft(chunk)
+            raise
+        chunk.paste(to_rgba(img)[0], self.pixels)
         return chunk.window.width * chunk.window.height
 
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import threading
 import time
 import traceback
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from explorer.chunk_renderer import ChunkRenderer, GivenUp
 from explorer.config import StreamingConfig
 from explorer.exact_frame import ExactJob, to_rgba
 from explorer.mailbox import Mailbox
@@ -100,8 +100,7 @@ class InferenceThread:
         self._pixels_per_s = {True: self.config.initial_pixels_per_s, False: 0.0}
         self._batch = float(_MIN_BATCH)
         self._gave_back_at = 0.0
-        self._cores = 1
-        self._pool: ThreadPoolExecutor | None = None
+        self._chunks = ChunkRenderer()
 
     # Called by the window.
 
@@ -179,8 +178,7 @@ class InferenceThread:
                 self._guard(lambda r=request: self._do_render(r), "Rendering stopped", True)
             elif self._may_draw_pictures():
                 self._guard(self._do_picture, "A small picture was not rendered", False)
-        if self._pool is not None:
-            self._pool.shutdown()
+        self._chunks.shut_down()
         self._space = None
 
     def _guard(self, work: Callable[[], None], title: str, fatal: bool) -> None:
@@ -224,7 +222,7 @@ class InferenceThread:
                 return
         else:
             space = live.space
-        self._prepare_cores(space)
+        self._chunks.prepare(space)
         root = _render_root(space)
         self._space, self._name = space, scene_name(request.path)
         self._done.clear()
@@ -361,13 +359,16 @@ class InferenceThread:
         job = self._exact
         begin = time.perf_counter()
         budget_s = self.config.chunk_target_ms / 1e3
-        pixels = self._render_some(job, space)
-        seconds = time.perf_counter() - begin
-        if pixels >= _CHUNK_SIDES_PX[-1] ** 2:
-            self._measure(False, pixels / max(seconds, 1e-6))
-        # A fast device renders several chunks between two looks at the slot.
-        while not job.is_whole and time.perf_counter() - begin + seconds < budget_s:
-            self._render_some(job, space)
+        try:
+            pixels = self._chunks.render(job, space, lambda: self._wants(job))
+            seconds = time.perf_counter() - begin
+            if pixels >= _CHUNK_SIDES_PX[-1] ** 2:
+                self._measure(False, pixels / max(seconds, 1e-6))
+            # A fast device renders several chunks between two looks at the slot.
+            while not job.is_whole and time.perf_counter() - begin + seconds < budget_s:
+                self._chunks.render(job, space, lambda: self._wants(job))
+        except GivenUp:
+            return
         if job.is_whole:
             self._batch_number += 1
             self._exact, self._exact_done = None, (job.view, self._batch_number)
@@ -398,9 +399,8 @@ class InferenceThread:
 
     def _may_draw_pictures(self) -> bool:
         """At rest, and somebody waits for a picture of this scene."""
-        request = self._request
-        at_rest = request is None or not request.moving
-        return at_rest and self._space is not None and self._pictures.has(self._space.identity)
+        here = self._space
+        return self._is_at_rest() and here is not None and self._pictures.has(here.identity)
 
     def _do_picture(self) -> None:
         """One piece of the next small picture; it is delivered when it is whole."""
@@ -409,7 +409,8 @@ class InferenceThread:
             return
         with self._pictures.next(space.identity, space.patch_size, self._chunk_side()) as job:
             if job is not None:
-                self._render_some(job, space)
+                with suppress(GivenUp):
+                    self._chunks.render(job, space, self._is_at_rest)
         for ready in self._pictures.take():
             self._mailbox.put(ready)
 
@@ -422,7 +423,7 @@ class InferenceThread:
         self._mailbox.put(Progress(f"Rendering {Path(request.file).name} ..."))
         job = ExactJob(request.exact, space.patch_size, request.seed, self._chunk_side())
         while not job.is_whole and not self._stopping:
-            self._render_some(job, space)
+            self._chunks.render(job, space)
         if job.is_whole:
             view = self._still_view(request, space)
             write_still(Path(request.file), job.pixels[..., :3].copy(), view)
@@ -436,26 +437,19 @@ class InferenceThread:
         scene = {"seed": seed_to_json(request.seed), "name": self._name, "identity": request.scene}
         return view_from_json({**place, **scene})
 
-    def _render_some(self, job: ExactJob, space: ScaleSpace) -> int:
-        """Render one chunk on every core (on a GPU just one); returns the number of pixels.
+    def _wants(self, job: ExactJob) -> bool:
+        """Whether this frame is what should be rendered now."""
+        request, space = self._request, self._space
+        return (
+            not (self._stopping or self._open is not None or self._stills)
+            and request is not None
+            and space is not None
+            and (request.scene, request.exact, request.seed) == (space.identity, job.view, job.seed)
+        )
 
-        Chunks side by side, each on one torch thread, and not one chunk on all: changing torch's
-        number of threads between moving and resting costs more than several chunks.
-        """
-        if self._pool is None:
-            return job.render_next(space)
-        count = min(self._cores, job.left)
-        return sum(self._pool.map(lambda _: job.render_next(space), range(count)))
-
-    def _prepare_cores(self, space: ScaleSpace) -> None:
-        """Helpers for stillness, each on one core; a GPU needs none."""
-        if self._pool is None and str(getattr(space, "device", "cpu")) == "cpu":
-            from model.torch_threads import set_torch_threads
-
-            self._cores = os.cpu_count() or 1
-            self._pool = ThreadPoolExecutor(
-                self._cores, "inference-helper", initializer=set_torch_threads, initargs=(1,)
-            )
+    def _is_at_rest(self) -> bool:
+        request = self._request
+        return not self._stopping and (request is None or not request.moving)
 
 
 class _Cancelled(Exception):

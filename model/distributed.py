@@ -73,6 +73,12 @@ class Ranks:
         torch.distributed.all_reduce(total)
         return dict(zip(values, (total / self.count).tolist()))
 
+    def average_tensor(self, values: torch.Tensor) -> None:
+        """Replace `values` by their mean over the processes."""
+        if self.count > 1:
+            torch.distributed.all_reduce(values)
+            values /= self.count
+
     def any(self, here: bool) -> bool:
         """Whether it is so in at least one process."""
         return self.average({"here": float(here)})["here"] > 0

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from model.allocator import bound_memory
+from model.breathing import Breathe, breathe_between_layers
 from model.generator import Generator
 from model.header import CheckpointHeader
 from model.latent import Latent, Seed
@@ -38,6 +39,7 @@ class GeneratorSpace:
         self.field_size = header.field_size
         self.level_range = header.level_range
         self._styles = Styles(generator.mapping, generator.device)
+        self._breathe: Breathe | None = None
 
     @property
     def device(self) -> torch.device:
@@ -47,6 +49,15 @@ class GeneratorSpace:
     def has_latents(self) -> bool:
         """Whether a seed changes the picture."""
         return self.generator.config.z_dim > 0
+
+    def breathe_with(self, breathe: Breathe) -> None:
+        """From now on, call `breathe` after every layer, in the thread that renders.
+
+        It may wait, or raise, to give up what is being rendered: `render` then raises the same.
+        """
+        if self._breathe is None:
+            breathe_between_layers(self.generator, lambda: self._breathe and self._breathe())
+        self._breathe = breathe
 
     @torch.inference_mode()
     def render(self, windows: Sequence[Window]) -> torch.Tensor:

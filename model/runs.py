@@ -441,9 +441,9 @@ def load_state(path: Path, trainer: Trainer) -> None:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         for name, module in trainer.modules().items():
             prefix = f"{name}/"
-            module.load_state_dict(
-                {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-            )
+            own = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+            if own or name != "moments":  # states of earlier versions lack those
+                module.load_state_dict(own)
         for name, optimizer in trainer.optimizers().items():
             state: dict[int, dict[str, torch.Tensor]] = {}
             for key, value in tensors.items():

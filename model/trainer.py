@@ -15,6 +15,7 @@ from torch import nn
 
 from model.allocator import bound_memory
 from model.augment import Augmentation, draw_augmentation
+from model.band_moments import BandMoments
 from model.breathing import breathe_between_layers
 from model.config import DiscriminatorConfig, GeneratorConfig, LossConfig, TrainConfig
 from model.consistency import coarser_windows, draw_near_octaves, draw_octaves, scale_consistency
@@ -110,6 +111,7 @@ class Trainer:
             discriminator, generator.patch_size, generator.level_range, train.seed + 1
         ).to(self.device)
         self.G_ema = copy.deepcopy(self.G).requires_grad_(False)
+        self.moments = BandMoments(generator.level_range, generator.patch_size).to(self.device)
         self.rng = np.random.default_rng(train.seed)
         self.step_count = self.cur_nimg = self.d_steps = 0
         self.elapsed = 0.0
@@ -274,6 +276,11 @@ class Trainer:
             reals = self._reals(level) or reals
             assert reals is not None, "data without places has real patches"
             levels = torch.full((len(windows),), level, device=self.device)
+            if not self.data.is_registered and self.loss.moments_weight:
+                grad_mom, losses["contrast"] = self.moments.pull(
+                    reals.images, gen_img, level, self.ranks
+                )
+                grad_img = grad_img + self.loss.moments_weight * grad_mom
             augment = self._augmentation()
             reals = Reals(augment(reals.images), reals.levels)
             if z is not None:
@@ -436,8 +443,8 @@ class Trainer:
         return self.train.groups * self.train.group_size
 
     def modules(self) -> dict[str, nn.Module]:
-        """The networks by name, as a resumable state holds them."""
-        return {"G": self.G, "G_ema": self.G_ema, "D": self.D}
+        """The networks, and what else holds tensors, by name, as a resumable state holds them."""
+        return {"G": self.G, "G_ema": self.G_ema, "D": self.D, "moments": self.moments}
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """The optimisers by name, as a resumable state holds them."""

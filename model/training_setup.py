@@ -26,6 +26,8 @@ _LEAST_WINDOWS = 8
 """Without places: windows a step, at least."""
 _UNPLACED_CONSISTENCY = 2.5
 """Without places: the weight of consistency at the end of the run, times that of the preset."""
+_SAME = 0.02
+"""Two scenes are of one shape where they differ by no more."""
 _UNPLACED_LR = 2e-4
 """Without places: Adam rate of the generator."""
 
@@ -300,6 +302,8 @@ def unplaced(preset: Preset) -> Preset:
 def _started(path: Path, preset: Preset) -> tuple[Preset, Generator]:
     """`preset` with the networks of a checkpoint, and its generator; the discriminator is new.
 
+    One of a single scene without a base layer may know the coarser levels only: it grows.
+
     Raises:
         CheckpointError: It cannot be read.
         ValueError: It is of a scene of another shape.
@@ -307,26 +311,31 @@ def _started(path: Path, preset: Preset) -> tuple[Preset, Generator]:
     import torch
 
     from model.checkpoints import load_generator_space
+    from model.growing import can_grow, grown
 
     generator = load_generator_space(path, torch.device("cpu")).generator
-    config = generator.config
-    wanted = preset.generator
+    config, wanted = generator.config, preset.generator
+    highest = wanted.level_range[1]
+    if can_grow(config) and config.level_range[1] < highest - _SAME:
+        generator = grown(generator, highest, preset.train.seed)
+        config = generator.config
     same = {
         "patches of {} pixels": (config.patch_size, wanted.patch_size),
         "a field of {:.2f}": (max(config.field_size), max(wanted.field_size)),
-        "levels up to {:.2f}": (config.level_range[1], wanted.level_range[1]),
+        "levels up to {:.2f}": (config.level_range[1], highest),
         "a base layer: {}": (config.base is not None, wanted.base is not None),
         "many scenes: {}": (config.z_dim > 0, wanted.z_dim > 0),
     }
     for text, (its, needed) in same.items():
-        if abs(its - needed) > 0.02:
+        if abs(its - needed) > _SAME:
             raise ValueError(
                 f"{path} has {text.format(its)}, this training {text.format(needed)}; start with "
                 "new weights."
             )
-    # What it remembers is learned already: the discriminator speaks at once.
-    train = replace(preset.train, adversarial_start=0.0)
-    return replace(preset, generator=config, train=train), generator
+    # What it knows is learned already: all speak at once, and of every octave.
+    train = replace(preset.train, adversarial_start=0.0, coarse_first=1.0)
+    loss = replace(preset.loss, consistency_start=0.0)
+    return replace(preset, generator=config, loss=loss, train=train), generator
 
 
 def _open(

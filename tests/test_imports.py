@@ -37,6 +37,7 @@ LIGHT_MODEL = {
 """Modules of `model` without torch, which anything in the explorer may import."""
 
 HEAVY_EXPLORER = {
+    "explorer.chunk_renderer",
     "explorer.inference_thread",
     "explorer.exact_frame",
     "explorer.truth",

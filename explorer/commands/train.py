@@ -88,8 +88,8 @@ def add_parser(subparsers: Any) -> None:
         dest="start",
         default="",
         metavar="CKPT",
-        help="start with the weights and levels of a checkpoint of the same scene; the "
-        "discriminator is new and speaks at once",
+        help="start with the weights and levels of a checkpoint of the same scene; without places "
+        "it may know the coarser levels only. The discriminator is new and speaks at once",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="go on from the folder's saved state")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from model.laplacian import num_levels
 from model.metrics import consistency, fidelity, kid, spectrum, swd
 from model.metrics.fid import check_fid, frechet_inception_distance
 from model.metrics.figures import Figure, figure, resampled_counts, rng_for
@@ -168,7 +169,7 @@ def sliced_wasserstein_distance(sets: Sets) -> dict[str, Figure]:
     per_window, few = _SWD_BOOTSTRAP
     draws = rng.integers(0, len(sets.real), (sets.config.bootstrap, 2, len(sets.real)))
     rows, replicates = [], []
-    for depth in range(swd.num_levels(sets.real.shape[-1])):
+    for depth in range(num_levels(sets.real.shape[-1])):
         real, floor, generated = (swd.neighbourhoods(img, rng, depth) for img in sets.images)
         rows.append(_swd_distances(real, floor, generated, directions))
         replicates.append(

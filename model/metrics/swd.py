@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+
+from model.laplacian import laplacian_pyramid
 
 NEIGHBOURHOOD = 7
 """Pixels a side."""
@@ -23,14 +24,11 @@ PER_WINDOW = 128
 """Neighbourhoods of a window at each density."""
 DIRECTIONS = 512
 """Random directions; ProGAN takes 4 times 128."""
-COARSEST_PX = 16
-"""The Laplacian pyramid of a window ends where its side would fall below this."""
 UNIT = 1000.0
 """Distances are given in thousandths of a standard deviation."""
 _BINS = 16384  # edges at which the distributions are compared, over all of their range
 _IMAGES = 128  # images at once
 _CHUNK = 16  # directions at once
-_BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
 
 @dataclass(frozen=True)
@@ -47,25 +45,6 @@ class Neighbourhoods:
     """K."""
 
 
-def laplacian_pyramid(img: torch.Tensor) -> list[torch.Tensor]:
-    """Band-pass images, each of half the side, and the low-pass rest.
-
-    Args:
-        img: float32 [N, 3, P, P].
-
-    Source: Burt and Adelson 1983, with the binomial filter [1 4 6 4 1] / 16 and mirrored edges.
-    """
-    pyramid = [img]
-    for _ in range(num_levels(img.shape[-1]) - 1):
-        fine = pyramid[-1]
-        coarse = _blur(fine, 2)
-        zeros = torch.zeros_like(fine)
-        zeros[..., ::2, ::2] = coarse
-        pyramid[-1] = fine - 4 * _blur(zeros)
-        pyramid.append(coarse)
-    return pyramid
-
-
 def neighbourhoods(
     img: torch.Tensor, rng: np.random.Generator, depth: int = 0, per_window: int = PER_WINDOW
 ) -> Neighbourhoods:
@@ -74,7 +53,7 @@ def neighbourhoods(
     Args:
         img: One set of windows, float32 [N, 3, P, P].
         rng: Places come from it, uniform inside the image.
-        depth: Which level, 0 the finest; below `num_levels(P)`.
+        depth: Which level, 0 the finest; below `model.laplacian.num_levels(P)`.
         per_window: Neighbourhoods of each window.
     """
     n, channels = img.shape[:2]
@@ -84,14 +63,6 @@ def neighbourhoods(
         out = values[begin * per_window : (begin + len(band)) * per_window]
         _cut(band, rng, per_window, out)
     return _set_of(torch.from_numpy(values), channels, per_window)
-
-
-def num_levels(patch_size: int) -> int:
-    """Levels of `laplacian_pyramid` of images of `patch_size` pixels a side."""
-    levels = 1
-    while patch_size >= 2 * COARSEST_PX and patch_size % 2 == 0:
-        patch_size, levels = patch_size // 2, levels + 1
-    return levels
 
 
 def _cut(band: np.ndarray, rng: np.random.Generator, per_window: int, out: np.ndarray) -> None:
@@ -184,11 +155,3 @@ def _distances(lines: list[torch.Tensor]) -> np.ndarray:
         below = [np.cumsum(np.bincount(x[i], minlength=_BINS)) / x.shape[1] for x in bins]
         total += [np.abs(below[0] - other).sum() * width for other in below[1:]]
     return total
-
-
-def _blur(img: torch.Tensor, stride: int = 1) -> torch.Tensor:
-    """Separable binomial filter, mirrored edges; `stride` 2 keeps every second pixel."""
-    height, width = img.shape[-2:]
-    x = F.pad(img, (2, 2, 2, 2), mode="reflect")
-    x = sum(t * x[..., i : i + height : stride, :] for i, t in enumerate(_BINOMIAL))
-    return sum(t * x[..., i : i + width : stride] for i, t in enumerate(_BINOMIAL))

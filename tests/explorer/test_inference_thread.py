@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from explorer.camera import Camera, View
+from explorer.chunk_renderer import GivenUp
 from explorer.config import StreamingConfig
 from explorer.inference_thread import InferenceThread, Mailbox
 from explorer.messages import (
@@ -20,6 +22,9 @@ from explorer.messages import (
     Failure,
     Opened,
     OpenRequest,
+    Picture,
+    PictureRequest,
+    PicturesReady,
     Progress,
     RenderRequest,
     Result,
@@ -209,6 +214,69 @@ def test_an_exact_frame_is_interrupted_by_a_new_view(bench: Callable[..., Bench]
     it.thread.request(RenderRequest("fake", GRID, tiles=KEYS[:1], moving=True))
     it.until(lambda: len(it.tiles()) == 1)
     assert not it.of(ExactFrame)
+
+
+class LayeredSpace(FakeSpace):
+    """Renders layer by layer; where it is endless, a large window until it is given up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.endless, self.entered, self.given_up = False, threading.Event(), 0
+
+    def breathe_with(self, breathe: Callable[[], object]) -> None:
+        self.breathe = breathe
+
+    def render(self, windows: Sequence[Window]) -> torch.Tensor:
+        deadline = time.monotonic() + 30
+        while self.endless and windows[0].width > 100 and time.monotonic() < deadline:
+            self.entered.set()
+            try:
+                self.breathe()
+            except GivenUp:
+                self.given_up += 1
+                raise
+            time.sleep(0.001)
+        self.breathe()
+        return super().render(windows)
+
+
+def test_a_chunk_is_given_up_between_two_layers_and_is_rendered_later(
+    bench: Callable[..., Bench],
+) -> None:
+    space = LayeredSpace()
+    it = bench(space)
+    space.endless = True
+    exact = exact_view(View(Camera(0.0, 0.0, 3.0), (500, 400)), GRID)
+    it.thread.request(RenderRequest("fake", GRID, exact=exact))
+    assert space.entered.wait(20)
+    it.thread.request(RenderRequest("fake", GRID, tiles=KEYS[:1], moving=True))
+    it.until(lambda: len(it.tiles()) == 1)
+    assert space.given_up and not it.of(ExactFrame) and not it.of(Failure)
+    space.endless = False
+    it.thread.request(RenderRequest("fake", GRID, exact=exact))
+    it.until(lambda: bool(it.of(ExactFrame)))
+    assert exact is not None
+    window = Window(exact.origin_xy, exact.level, exact.size[1], exact.size[0])
+    whole = to_uint8(FakeSpace().render([window]))[0].numpy()
+    assert np.array_equal(it.of(ExactFrame)[0].pixels[..., :3], whole)
+
+
+def test_a_small_picture_gives_way_and_is_rendered_later(bench: Callable[..., Bench]) -> None:
+    space = LayeredSpace()
+    it = bench(space)
+    space.endless = True
+    exact = exact_view(View(Camera(0.0, 0.0, 3.0), (200, 160)), GRID)
+    assert exact is not None
+    it.thread.ask_pictures(PictureRequest("owner", "fake", (Picture(exact),)))
+    assert space.entered.wait(20)
+    it.thread.request(RenderRequest("fake", GRID, tiles=KEYS[:1], moving=True))
+    it.until(lambda: len(it.tiles()) == 1)
+    assert space.given_up and not it.of(PicturesReady)
+    space.endless = False
+    it.thread.request(RenderRequest("fake", GRID))
+    it.until(lambda: bool(it.of(PicturesReady)))
+    (image,) = it.of(PicturesReady)[0].pixels
+    assert (image[..., 3] == 255).all()
 
 
 def test_a_failure_to_open_is_one_message_and_the_thread_goes_on(

@@ -12,8 +12,12 @@ from torch import nn
 
 from model import breathing
 from model.breathing import breathe_between_layers, copy_of, in_pieces
+from model.checkpoints import header_of
 from model.ema import update_ema
+from model.generator_space import GeneratorSpace
+from model.space import Window
 from model.tensor_file import write_tensors
+from tests.model.small import small_generator
 
 
 class Breaths:
@@ -133,3 +137,31 @@ def test_a_file_is_written_in_pieces_and_is_what_safetensors_writes(
     # The data lie where safetensors puts them.
     sizes = [(tmp_path / name).stat().st_size for name in ("mine", "theirs")]
     assert abs(sizes[0] - sizes[1]) <= 8
+
+
+def test_what_a_space_renders_can_be_given_up_between_two_layers(breaths: Breaths) -> None:
+    generator = small_generator()
+    header = header_of(generator.config, {}, "CC0-1.0")
+    space = GeneratorSpace(generator, header, "small", torch.float32)
+    window = Window((0.0, 0.0), 2.0, 32, 32)
+    before = space.render([window])
+    space.breathe_with(lambda: None)
+    space.breathe_with(breaths)  # in place of the first
+    assert torch.equal(space.render([window]), before)
+    layers_of = breaths.since()
+    assert layers_of > 4
+
+    class Enough(Exception):
+        pass
+
+    def give_up() -> None:
+        breaths()
+        if breaths.count == 2:
+            raise Enough
+
+    space.breathe_with(give_up)
+    with pytest.raises(Enough):
+        space.render([window])
+    assert breaths.since() == 2
+    space.breathe_with(breaths)
+    assert torch.equal(space.render([window]), before) and breaths.since() == layers_of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from model.pyramid import ImagePyramid
 from model.runs import CHECKPOINT
 from model.space import Window
 from model.training_sets import MOSAIC, PLACES, placed_data, unplaced_data
+from model.training_setup import Recipe, prepare
 from tests.model.pictures import save_octaves
 
 
@@ -93,6 +95,33 @@ def test_the_command_trains_from_patches_and_goes_on(
     space = load_generator_space(run / CHECKPOINT, torch.device("cpu"))
     assert (space.generator.base is None) == (placement == "none")
     assert space.render_view((0.0, 0.0), 1.0, (40, 30)).shape == (30, 40, 3)
+
+
+def test_without_places_training_goes_on_to_octaves_that_a_checkpoint_does_not_know(
+    scene: tuple[ImagePyramid, Path], tmp_path: Path
+) -> None:
+    first = Recipe(
+        str(scene[1]), str(tmp_path / "first"), placement="none", levels=(0.0, 1.0), kimg=0.016
+    )
+    run = prepare(first, quiet)
+    run.train(lambda tick: None)
+    checkpoint = str(tmp_path / "first" / CHECKPOINT)
+    deeper = replace(first, folder=str(tmp_path / "deeper"), levels=(0.0, 2.0), start=checkpoint)
+    run = prepare(deeper, quiet)
+    trainer = run.trainer
+    assert trainer.generator_config.level_range == (0.0, 2.0)
+    known = load_generator_space(checkpoint, torch.device("cpu")).generator
+    windows = [Window((-0.4, -0.3), 0.8, 64, 64)]
+    with torch.inference_mode():
+        error = (trainer.G_ema(windows, None) - known(windows, None)).square().mean()
+    assert error < 1e-4
+    # All octaves are drawn alike, and have to agree at once.
+    assert trainer.train.coarse_first == 1.0 and trainer.loss.consistency_start == 0.0
+    told = set().union(*(trainer.step().losses for _ in range(4)))
+    assert {"consistency", "contrast"} <= told
+    shallow = replace(deeper, folder=str(tmp_path / "shallow"), levels=(0.0, 0.5))
+    with pytest.raises(ValueError, match=r"levels up to 1\.00, this training 0\.50"):
+        prepare(shallow, quiet)
 
 
 def test_patches_that_say_nothing_are_refused_in_one_line(tmp_path: Path) -> None:

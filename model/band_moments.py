@@ -1,0 +1,85 @@
+"""Contrast without places: every band of generated windows is to be as strong as the real one's.
+
+Octaves that have to agree pay for every detail on which they differ, and end up with too little of
+it; a discriminator that is content with the shapes hardly objects. Two moments of each band do.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from model.distributed import Ranks
+from model.laplacian import laplacian_pyramid, num_levels
+
+_KEPT = 0.98
+"""Of a running moment, from one group of windows of its octave to the next."""
+_MOST = 0.5
+"""Deviation that pulls hardest: of the mean in standard deviations, of those in nepers."""
+
+
+class BandMoments(nn.Module):
+    """Running moments of real and of generated windows, by octave, band and channel.
+
+    Source: the marginal statistics of Portilla and Simoncelli 2000, "A parametric texture model
+    based on joint statistics of complex wavelet coefficients", section 2.1. Differs: two moments
+    only, of a Laplacian pyramid, and of the windows of an octave together: no window has to have
+    the mean's contrast.
+    """
+
+    def __init__(self, level_range: tuple[float, float], patch_size: int) -> None:
+        """`level_range`: octaves of the scene; `patch_size`: pixels of a window."""
+        super().__init__()
+        self.lowest = level_range[0]
+        octaves = max(1, round(level_range[1] - level_range[0]))
+        shape = (octaves, 2, 2, num_levels(patch_size), 3)
+        self.sums: torch.Tensor
+        self.weights: torch.Tensor
+        # [octave, real or generated, mean or mean square, band, channel]
+        self.register_buffer("sums", torch.zeros(shape))
+        self.register_buffer("weights", torch.zeros(octaves))
+
+    def pull(
+        self, real_img: torch.Tensor, gen_img: torch.Tensor, level: float, ranks: Ranks
+    ) -> tuple[torch.Tensor, float]:
+        """Take a group of windows into account; where the generated ones should move.
+
+        Args:
+            real_img, gen_img: [N, 3, P, P] in [-1, 1], of about `level`.
+            level: Octaves.
+            ranks: Whose groups count together.
+
+        Returns:
+            The gradient at `gen_img`, times its number of elements: of unit RMS where one band is
+            a neper too strong; and the RMS deviation of the bands' standard deviations, nepers.
+        """
+        leaf = gen_img.detach().float().requires_grad_(True)
+        bands = laplacian_pyramid(leaf)
+        octave = min(max(int(level - self.lowest), 0), len(self.weights) - 1)
+        found = torch.stack(
+            [
+                _moments(laplacian_pyramid(real_img.detach().float())),
+                _moments([band.detach() for band in bands]),
+            ]
+        )
+        ranks.average_tensor(found)
+        self.sums[octave] = _KEPT * self.sums[octave] + (1 - _KEPT) * found
+        self.weights[octave] = _KEPT * self.weights[octave] + (1 - _KEPT)
+        mean, square = (self.sums[octave] / self.weights[octave]).unbind(1)
+        std = (square - mean.square()).clamp_min(1e-8).sqrt()  # [real or generated, band, channel]
+        stronger = (std[1] / std[0]).log()
+        brighter = (mean[1] - mean[0]) / std[0]
+        loss = leaf.new_zeros(())
+        for number, band in enumerate(bands):
+            centred = band - mean[1, number, :, None, None]
+            power = centred.square().mean((0, 2, 3)) / (2 * std[1, number])
+            loss = loss + (stronger[number].clamp(-_MOST, _MOST) * power).sum()
+            loss = loss + (brighter[number].clamp(-_MOST, _MOST) * band.mean((0, 2, 3))).sum()
+        (grad,) = torch.autograd.grad(loss, leaf)
+        return grad * (grad.numel() / 3), float(stronger.square().mean().sqrt())
+
+
+def _moments(bands: list[torch.Tensor]) -> torch.Tensor:
+    """Mean and mean square of each band and channel: [2, B, 3]."""
+    means = torch.stack([band.mean((0, 2, 3)) for band in bands])
+    return torch.stack([means, torch.stack([band.square().mean((0, 2, 3)) for band in bands])])

@@ -1,0 +1,23 @@
+"""A pyramid that adds up to the image it was made of."""
+
+from __future__ import annotations
+
+import torch
+
+from model import laplacian
+
+
+def test_the_laplacian_pyramid_adds_up_to_the_image() -> None:
+    img = torch.rand(2, 3, 64, 64)
+    pyramid = laplacian.laplacian_pyramid(img)
+    assert [band.shape[-1] for band in pyramid] == [64, 32, 16]
+    assert [laplacian.num_levels(size) for size in (16, 32, 64, 96, 256)] == [1, 2, 3, 3, 5]
+    total = pyramid[-1]
+    for band in reversed(pyramid[:-1]):
+        zeros = torch.zeros_like(band)
+        zeros[..., ::2, ::2] = total
+        total = band + 4 * laplacian._blur(zeros)
+    assert torch.allclose(total, img, atol=1e-5)
+    flat = laplacian.laplacian_pyramid(torch.full((1, 3, 64, 64), 0.4))
+    assert float(flat[0][..., 4:-4, 4:-4].abs().max()) < 1e-6
+    assert torch.allclose(flat[-1], torch.tensor(0.4))
