@@ -120,7 +120,7 @@ def test_without_places_training_goes_on_to_octaves_that_a_checkpoint_does_not_k
     told = set().union(*(trainer.step().losses for _ in range(4)))
     assert {"consistency", "contrast"} <= told
     shallow = replace(deeper, folder=str(tmp_path / "shallow"), levels=(0.0, 0.5))
-    with pytest.raises(ValueError, match=r"levels up to 1\.00, this training 0\.50"):
+    with pytest.raises(ValueError, match=r"levels up to 1\.00, this training levels up to 0\.50"):
         prepare(shallow, quiet)
 
 
