@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 YIELD_S = 0.4
 """Training waits for so long after the last input, s; and all through a flight."""
+_SHOWING_S = 1.5
+"""And for so long at most, s, while newer weights are drawn."""
 _INPUTS = frozenset(
     (
         QEvent.Type.Wheel,
@@ -331,6 +333,8 @@ class TrainingDesk(QObject):
             self._shown_once = True
             self._showing_since = time.perf_counter()
             self._show_run()
+            if self.window.viewport.isVisible() and not self.window.isMinimized():
+                thread.showing(_SHOWING_S)
 
     def _note_shown(self) -> None:
         """The exact frame is shown: tell the run how long its weights took, if nobody moved."""

@@ -48,6 +48,8 @@ log = logging.getLogger(__name__)
 LEAST_SHARE = 0.1
 """Smallest share of the time that training can be given."""
 _LOOK_S = 1.0
+_LOOK_AGAIN_S = 0.05
+"""From one look whether to wait on to the next, s."""
 _PLACES_S = 0.1
 """From one look for new places to the next, while there is nothing else to do, s."""
 
@@ -97,7 +99,7 @@ class TrainingThread:
         self._wants_snapshot = False
         self._stop: str = ""
         self._share = 1.0
-        self._hold_until = 0.0
+        self._hold_until = self._showing_until = 0.0
         self._publish_s = self.config.publish_s
         self._live: LiveSpace | None = None
         # Owned by the thread from here on.
@@ -140,10 +142,20 @@ class TrainingThread:
 
     def hold(self, seconds: float) -> None:
         """Somebody needs the machine: begin nothing for so long. Cheap; call it as often as so."""
+        if seconds > 0:
+            self._showing_until = 0.0  # what is being shown is not what this somebody waits for
         self._hold_until = max(self._hold_until, time.perf_counter() + seconds)
+
+    def showing(self, seconds: float) -> None:
+        """The newest weights are being drawn: begin nothing until `shown_in`, or for so long.
+
+        Both at once would take as long together, and leave an input waiting for what is under way.
+        """
+        self._showing_until = time.perf_counter() + seconds
 
     def shown_in(self, seconds: float) -> None:
         """The newest weights took so long to show: on slow machines they come less often."""
+        self._set(_showing_until=0.0)
         wanted = min(seconds / self.config.most_viewing, self.config.longest_publish_s)
         self._publish_s = max(self.config.publish_s, wanted)
 
@@ -167,6 +179,10 @@ class TrainingThread:
     def resumed_at(self) -> float:
         """When it last went on after a `hold`, `time.perf_counter`; 0: not yet. Any thread."""
         return self._resumed_at
+
+    @property
+    def _held_until(self) -> float:
+        return max(self._hold_until, self._showing_until)
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the end; whether it has come."""
@@ -276,7 +292,7 @@ class TrainingThread:
         with self._wake:
             rest_until = time.perf_counter() + worked_s * (1 / self._share - 1)
             while self._placing is not None and not self._stop:
-                left_s = max(rest_until, self._hold_until) - time.perf_counter()
+                left_s = max(rest_until, self._held_until) - time.perf_counter()
                 if left_s <= 0 and not self._is_paused:
                     return
                 self._wake.wait(max(left_s, 0.1))
@@ -367,11 +383,11 @@ class TrainingThread:
         was_held = False
         with self._wake:
             while not self._stop:
-                left_s = max(rest_until, self._hold_until) - time.perf_counter()
+                left_s = max(rest_until, self._held_until) - time.perf_counter()
                 if left_s <= 0:
                     break
                 was_held = was_held or self._hold_until > time.perf_counter()
-                self._wake.wait(left_s)
+                self._wake.wait(min(left_s, _LOOK_AGAIN_S))  # a hold can become shorter
         if self._stop == "discard":
             raise _Discarded
         self._breathed_at, self._breathed_cpu_s = time.perf_counter(), time.thread_time()

@@ -179,6 +179,33 @@ def test_a_hold_stops_a_step_in_its_middle_until_it_is_over(
     assert thread.resumed_at > seen
 
 
+def test_it_waits_until_newer_weights_are_shown_unless_a_hand_wants_something_else(
+    watch,
+) -> None:
+    watched = watch()
+    watched.wait(TrainingTick)
+    thread = watched.thread
+
+    def waits() -> bool:
+        with thread._wake:
+            return bool(thread._wake._waiters)  # type: ignore[attr-defined]
+
+    def goes_on() -> None:
+        ticks = len(watched.all(TrainingTick))
+        watched.wait(TrainingTick, ticks + 2)
+
+    thread.showing(3600.0)
+    wait_for(waits)
+    thread.shown_in(0.1)
+    goes_on()
+    thread.showing(3600.0)
+    wait_for(waits)
+    thread.hold(-1.0)  # nobody moves
+    assert thread._held_until > time.perf_counter() + 3000
+    thread.hold(0.2)  # a hand has moved, and rests: what is drawn now is another view
+    goes_on()
+
+
 def test_weights_come_less_often_where_showing_them_takes_long(tmp_path: Path) -> None:
     config = BesideConfig(publish_s=10.0, most_viewing=0.05, longest_publish_s=60.0)
     thread = TrainingThread(recipe_for(tmp_path, tmp_path / "run"), lambda: None, config)
