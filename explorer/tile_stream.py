@@ -87,6 +87,7 @@ class TileStream:
         exact: ExactView | None,
         now: float,
         cover_first: bool = False,
+        exact_alone: bool = False,
     ) -> RenderRequest:
         """The request for this moment.
 
@@ -97,11 +98,12 @@ class TileStream:
             exact: The exact frame that is still missing, if one is wanted.
             now: Time of the cameras, s.
             cover_first: Before the exact frame, cover the view with tiles.
+            exact_alone: No tiles, and nothing ahead of a next move.
         """
         grid = self._grid()
         limit = self.config.max_request_tiles
         missing: dict[TileKey, None] = {}
-        for key in self._wanted(target, displayed, moving):
+        for key in () if exact_alone else self._wanted(target, displayed, moving):
             if key not in self.cache:
                 missing[key] = None
                 if len(missing) >= limit:

@@ -467,10 +467,18 @@ class Viewport(InputSurface):
         if not resting and now - self._sent_at < self.config.streaming.plan_period_s:
             return
         self._sent, self._sent_at = wish, now
-        # Newer weights of a run are not worth it: what they replace is sharp, and stays till then.
+        # Newer weights of a run are not worth tiles until somebody moves: what they replace is
+        # sharp, and stays till then.
         came = max(state.last_input_at, self._jumped_at) > self._opened_at
+        newer = self.scene.step is not None and not came and not self._uploads.is_swapping
         request = self.stream.plan(
-            target, state.view, moving=not resting, exact=missing, now=now, cover_first=came
+            target,
+            state.view,
+            moving=not resting,
+            exact=missing,
+            now=now,
+            cover_first=came,
+            exact_alone=newer,
         )
         self._request = request
         self.inference.request(request)

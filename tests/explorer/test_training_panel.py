@@ -24,6 +24,7 @@ from explorer.messages import OpenRequest
 from explorer.panels.training_panel import RunPage, TrainingPanel
 from explorer.panels.training_plots import MAX_POINTS, TrainingPlots
 from explorer.settings import SettingsStore
+from explorer.tile_grid import APRON_PX
 from explorer.training_desk import YIELD_S
 from explorer.training_messages import LiveSpace, SamplesSaved, TrainingTick
 from explorer.training_thread import BesideConfig
@@ -423,6 +424,28 @@ def test_the_form_can_be_filled_in_while_the_doctor_looks(app: App, data: Path) 
 
 def facts() -> PatchFacts:
     return PatchFacts(9, 3, 3, 9, 9, 0, 1, 32, False, (), (), ())
+
+
+def test_newer_weights_cost_the_exact_frame_alone_until_somebody_moves(
+    make_app: MakeApp, qtbot: QtBot
+) -> None:
+    """Tiles for a next move would take training's time twice a minute, and mostly for nothing."""
+    app = make_app(window_size=(900, 600))
+    space = FakeSpace(identity="run@3")
+    app.inference.live = lambda path: LiveSpace(space, 3) if path == "run" else None
+    qtbot.waitUntil(lambda: app.viewport.is_exact, timeout=SLOW_MS)
+    app.inference.open(OpenRequest("run"))
+    qtbot.waitUntil(lambda: app.viewport.scene.identity == "run@3", timeout=SLOW_MS)  # type: ignore[union-attr]
+    qtbot.waitUntil(lambda: app.viewport.is_exact, timeout=SLOW_MS)
+    qtbot.wait(300)
+
+    def tiles() -> int:
+        side = app.config.streaming.tile_px + 2 * APRON_PX
+        return sum((window.width, window.height) == (side, side) for window in space.rendered)
+
+    assert tiles() == 0 and not app.viewport.queue_length
+    wheel(app.viewport, 2, 300, 200)
+    qtbot.waitUntil(lambda: tiles() > 20, timeout=SLOW_MS)
 
 
 def test_newer_weights_come_where_one_is_and_never_show_less_than_before(
