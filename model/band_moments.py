@@ -1,4 +1,4 @@
-"""Contrast without places: every band of generated windows is to be as strong as the real one's.
+"""The contrast of what is invented: every band is to be as strong as that of real windows.
 
 Octaves that have to agree pay for every detail on which they differ, and end up with too little of
 it; a discriminator that is content with the shapes hardly objects. Two moments of each band do.
@@ -12,18 +12,20 @@ from torch import nn
 from model.distributed import Ranks
 from model.laplacian import laplacian_pyramid, num_levels
 
-_KEPT = 0.98
-"""Of a running moment, from one group of windows of its octave to the next."""
+_KEPT = 0.96
+"""Of a running moment, from one group of windows about its level to the next."""
+_PER_OCTAVE = 4
+"""Levels with moments of their own: what a generator hears changes within an octave."""
 _MOST = 0.5
 """Deviation that pulls hardest: of the mean in standard deviations, of those in nepers."""
 
 
 class BandMoments(nn.Module):
-    """Running moments of real and of generated windows, by octave, band and channel.
+    """Running moments of real and of generated windows, by level, band and channel.
 
     Source: the marginal statistics of Portilla and Simoncelli 2000, "A parametric texture model
     based on joint statistics of complex wavelet coefficients", section 2.1. Differs: two moments
-    only, of a Laplacian pyramid, and of the windows of an octave together: no window has to have
+    only, of a Laplacian pyramid, and of all windows about a level together: no window has to have
     the mean's contrast.
     """
 
@@ -31,13 +33,13 @@ class BandMoments(nn.Module):
         """`level_range`: octaves of the scene; `patch_size`: pixels of a window."""
         super().__init__()
         self.lowest = level_range[0]
-        octaves = max(1, round(level_range[1] - level_range[0]))
-        shape = (octaves, 2, 2, num_levels(patch_size), 3)
+        count = round((level_range[1] - level_range[0]) * _PER_OCTAVE) + 1
+        shape = (count, 2, 2, num_levels(patch_size), 3)
         self.sums: torch.Tensor
         self.weights: torch.Tensor
-        # [octave, real or generated, mean or mean square, band, channel]
+        # [level, real or generated, mean or mean square, band, channel]
         self.register_buffer("sums", torch.zeros(shape))
-        self.register_buffer("weights", torch.zeros(octaves))
+        self.register_buffer("weights", torch.zeros(count))
 
     def pull(
         self, real_img: torch.Tensor, gen_img: torch.Tensor, level: float, ranks: Ranks
@@ -55,7 +57,7 @@ class BandMoments(nn.Module):
         """
         leaf = gen_img.detach().float().requires_grad_(True)
         bands = laplacian_pyramid(leaf)
-        octave = min(max(int(level - self.lowest), 0), len(self.weights) - 1)
+        about = min(max(round((level - self.lowest) * _PER_OCTAVE), 0), len(self.weights) - 1)
         found = torch.stack(
             [
                 _moments(laplacian_pyramid(real_img.detach().float())),
@@ -63,9 +65,9 @@ class BandMoments(nn.Module):
             ]
         )
         ranks.average_tensor(found)
-        self.sums[octave] = _KEPT * self.sums[octave] + (1 - _KEPT) * found
-        self.weights[octave] = _KEPT * self.weights[octave] + (1 - _KEPT)
-        mean, square = (self.sums[octave] / self.weights[octave]).unbind(1)
+        self.sums[about] = _KEPT * self.sums[about] + (1 - _KEPT) * found
+        self.weights[about] = _KEPT * self.weights[about] + (1 - _KEPT)
+        mean, square = (self.sums[about] / self.weights[about]).unbind(1)
         std = (square - mean.square()).clamp_min(1e-8).sqrt()  # [real or generated, band, channel]
         stronger = (std[1] / std[0]).log()
         brighter = (mean[1] - mean[0]) / std[0]

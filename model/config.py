@@ -151,9 +151,9 @@ class LossConfig:
     consistency_start: float = 0.1
     """Share of the run over which it comes in."""
     moments_weight: float = 3.0
-    """For data without places: RMS of the gradient at the generator's output, over that of the
-    adversarial one, where a band of generated windows is a neper too strong or too weak; 0 switches
-    it off. See `model.band_moments`."""
+    """RMS of the gradient at the generator's output, over that of the adversarial one, where a band
+    of generated windows is a neper too strong or too weak; 0 switches it off. See
+    `model.band_moments`."""
     r1_gamma: float = 1.0
     """Weight of the gradient penalty on real images."""
     r2_gamma: float = 1.0

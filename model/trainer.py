@@ -276,11 +276,12 @@ class Trainer:
             reals = self._reals(level) or reals
             assert reals is not None, "data without places has real patches"
             levels = torch.full((len(windows),), level, device=self.device)
-            if not self.data.is_registered and self.loss.moments_weight:
+            weight = speaks * (self.loss.adversarial_weight if self.data.is_registered else 1.0)
+            if self.loss.moments_weight:
                 grad_mom, losses["contrast"] = self.moments.pull(
                     reals.images, gen_img, level, self.ranks
                 )
-                grad_img = grad_img + self.loss.moments_weight * grad_mom
+                grad_img = grad_img + weight * self.loss.moments_weight * grad_mom
             augment = self._augmentation()
             reals = Reals(augment(reals.images), reals.levels)
             if z is not None:
@@ -289,8 +290,7 @@ class Trainer:
             grad_adv, losses["adversarial"] = self._adversarial_gradient(
                 reals, gen_img, levels, augment
             )
-            weight = self.loss.adversarial_weight if self.data.is_registered else 1.0
-            grad_img = grad_img + weight * speaks * grad_adv
+            grad_img = grad_img + weight * grad_adv
         if adversarial and speaks > 0:
             grad_con, loss_con = self._consistency(windows, z, gen_img, speaks)
             grad_img = grad_img + grad_con

@@ -54,9 +54,11 @@ def test_the_set_counts_and_not_the_window() -> None:
     assert float(spread[0::2].mean() / spread[1::2].mean()) == pytest.approx(0.2 / 1.8, rel=0.05)
 
 
-def test_every_octave_has_moments_of_its_own() -> None:
+def test_every_quarter_of_an_octave_has_moments_of_its_own() -> None:
     moments = BandMoments((0.0, 2.0), 64)
-    moments.pull(noise(8, 0), noise(8, 1), 0.5, Ranks())
-    moments.pull(4 * noise(8, 0), 4 * noise(8, 1), 2.0, Ranks())  # the top belongs to the last one
-    squares = (moments.sums[:, 0, 1] / moments.weights[:, None, None]).mean((1, 2))
+    moments.pull(noise(8, 0), noise(8, 1), 1.7, Ranks())
+    moments.pull(4 * noise(8, 0), 4 * noise(8, 1), 1.99, Ranks())
+    heard = moments.weights.nonzero().flatten().tolist()
+    assert heard == [7, 8] and len(moments.weights) == 9
+    squares = (moments.sums[heard, 0, 1] / moments.weights[heard, None, None]).mean((1, 2))
     assert float(squares[1] / squares[0]) == pytest.approx(16, rel=1e-4)

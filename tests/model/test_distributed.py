@@ -76,9 +76,9 @@ def test_two_processes_give_the_losses_of_one(tmp_path: Path) -> None:
             for losses in (shared, alone):
                 losses.pop("diversity", None)  # a spread: each process sees that of its own windows
             assert shared == pytest.approx(alone, rel=1e-4, abs=2e-5), (kind, step)
-    adversarial = {"adversarial", "discriminator", "logit_gap", "r1", "r2"}
+    adversarial = {"adversarial", "contrast", "discriminator", "logit_gap", "r1", "r2"}
     assert told["registered"] == adversarial | {"reconstruction", "consistency"}
-    assert told["scenes"] == adversarial | {"consistency", "contrast"}
+    assert told["scenes"] == adversarial | {"consistency"}
 
 
 def test_the_command_trains_in_two_processes_and_goes_on_in_one(tmp_path: Path) -> None:
