@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from PySide6.QtCore import QEventLoop, QPoint, QPointF, Qt, QTimer
 from PySide6.QtGui import QWheelEvent
 from PySide6.QtWidgets import QApplication
 
-from benchmarks.flight import Legs, Pilot, memory_summary, scripted_flight, wait
+from benchmarks.flight import Legs, Pilot, memory_summary, scripted_flight
 from benchmarks.machine import resident_bytes
 from benchmarks.sums import percentile, slope
 from benchmarks.tables import write_json
@@ -35,6 +35,7 @@ _REST_S = 2.0
 """Training goes on for so long before an input comes."""
 _NOTCHES = 4
 _POLL_MS = 5
+_TELL_MS = 200
 
 
 class Trained:
@@ -234,19 +235,26 @@ def turn(app: Trained) -> None:
     QApplication.sendEvent(viewport, event)
 
 
-def speed(device: str, data: str, folder: Path, seconds: float) -> dict[str, Any]:
-    """Windows a second while nobody touches the viewer."""
+def speed(device: str, data: str, folder: Path) -> NoReturn:
+    """Say again and again how many windows were seen, while nobody touches the viewer; till killed.
+
+    Begins once the first samples are saved, which training alone is not measured with either.
+    """
+    seen = [0]
+    on_step = TrainingThread._on_step
+
+    def counted(thread: TrainingThread, run: Any, status: Any, note: str) -> None:
+        seen[0] = status.cur_nimg
+        on_step(thread, run, status, note)
+
+    TrainingThread._on_step = counted  # type: ignore[method-assign, assignment]
     app = Trained(device)
     app.begin(data, folder / "run")
-    # Training alone is not measured while it saves for the first time, either.
     until(lambda: any((folder / "run" / "samples").glob("*.jpg")))
-    wait(app.viewport.path_finished, _REST_S)
-    app.ticks.clear()
-    until(lambda: bool(app.ticks))
-    wait(app.viewport.path_finished, seconds)
-    (first, before), (last, after) = app.ticks[0], app.ticks[-1]
-    app.end()
-    return {"windows_per_s": 1000 * (after.kimg - before.kimg) / (last - first)}
+    pause(round(1000 * _REST_S))
+    while True:
+        print(seen[0], flush=True)
+        pause(_TELL_MS)
 
 
 def memory(device: str, data: str, folder: Path, minutes: float, out: Path) -> dict[str, Any]:
@@ -311,7 +319,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     elif options.part == "flying":
         result = flying(device, data, folder, options.seconds, options.inputs)
     elif options.part == "speed":
-        result = speed(device, data, folder, options.seconds)
+        speed(device, data, folder)
     else:
         result = memory(device, data, folder, options.minutes, options.out)
     write_json(options.out, {"result": result})

@@ -1,24 +1,27 @@
 """Training beside the viewer: how soon it begins, what it costs the flight, what it holds.
 
     python -m benchmarks.training_beside [--image IMAGE] [--only drop flying idle memory]
-        [--drop 20000] [--seconds 20] [--inputs 8] [--rounds 3] [--minutes 60] [--save]
+        [--drop 20000] [--seconds 20] [--inputs 8] [--rounds 6] [--minutes 60] [--save]
 
 *drop*: patches without places, cut from the image, are dropped on the real window, and every
 button is pressed as soon as it can be: seconds to the first step and to the first exact frame.
 *flying*: frames and latency of a flight through a run that trains, and how soon it goes on at rest.
 *idle*: windows a second of training with a viewer that nobody touches, against training without
-one in a process of its own, taking turns. *memory*: an hour of training with the viewer open and a
-short flight a minute; the figures of every minute are printed, and written as they come.
+one in a process of its own; both are there at once, and one is stopped while the other works.
+*memory*: an hour of training with the viewer open and a short flight a minute; the figures of every
+minute are printed, and written as they come.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
-import statistics
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,7 +41,10 @@ OCTAVES = 5
 """Of the patches that are dropped."""
 _FIELD_PX = (2560, 2048)
 """Of the procedural image: the finest patches show its pixels."""
+TURN_S = 30.0
+"""Of training beside and alone: newer weights are shown about so often."""
 _WARM_S = 5.0
+_TELL_S = 0.2
 
 
 def cut(image: Path, count: int, folder: Path) -> Path:
@@ -59,29 +65,75 @@ def cut(image: Path, count: int, folder: Path) -> Path:
     return out
 
 
-def alone(data: str, folder: Path, device: str, seconds: float) -> float:
-    """Windows a second of the same training without a window; in this process."""
-    from model.training_setup import Recipe, close, prepare
+def alone(data: str, folder: Path, device: str) -> None:
+    """Train without a window, and say again and again how many windows were seen; until killed."""
+    from model.training_setup import Recipe, prepare
 
     recipe = Recipe(
         data, str(folder), minutes=24 * 60.0, cache=str(folder.parent / "cache"), device=device
     )
     run = prepare(recipe, lambda text, fraction: None)
-    trainer = run.trainer
-    began = time.perf_counter()
-    run.train(lambda tick: None, lambda: time.perf_counter() - began > _WARM_S)
-    began, before = time.perf_counter(), trainer.cur_nimg
-    speed = 0.0
+    began, told = time.perf_counter(), 0.0
 
-    def is_over() -> bool:
-        nonlocal speed
-        passed = time.perf_counter() - began
-        speed = (trainer.cur_nimg - before) / passed
-        return passed > seconds
+    def tell() -> bool:
+        nonlocal told
+        now = time.perf_counter()
+        if now - began > _WARM_S and now - told > _TELL_S:
+            told = now
+            print(run.trainer.cur_nimg, flush=True)
+        return False
 
-    run.train(lambda tick: None, is_over)  # with all that it saves, as the one beside a window
-    close(run.source)
-    return speed
+    run.train(lambda tick: None, tell)  # with all that it saves, as the one beside a window
+
+
+class Trainee:
+    """A training in a process of its own, which works in its turns only.
+
+    Args:
+        command: Prints how many windows it has seen, a line each time; once it has warmed up.
+        environment: Of the process.
+
+    Raises:
+        RuntimeError: It ended before it had warmed up.
+    """
+
+    def __init__(self, command: Sequence[str], environment: dict[str, str]) -> None:
+        self.rates: list[float] = []
+        self._seen = 0
+        self._process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        self._warm = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self._warm.wait()
+        if not self._seen:
+            self.end()
+            raise RuntimeError(f"{' '.join(command[1:4])} ended before it trained.")
+        self._process.send_signal(signal.SIGSTOP)
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._seen = int(line)
+            self._warm.set()
+        self._warm.set()
+
+    def work(self, seconds: float) -> None:
+        """Its turn: `rates` gets windows a second."""
+        before, began = self._seen, time.perf_counter()
+        self._process.send_signal(signal.SIGCONT)
+        time.sleep(seconds)
+        self._process.send_signal(signal.SIGSTOP)
+        self.rates.append((self._seen - before) / (time.perf_counter() - began))
+
+    def end(self) -> None:
+        """Kill it: what it has learned is of no use."""
+        self._process.kill()
+        self._process.wait()
+        self._reader.join()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
 
 def _child(module: str, words: Sequence[object], out: Path, live: bool = False) -> Any:
@@ -112,24 +164,40 @@ def _window(part: str, data: Path, folder: Path, args: argparse.Namespace) -> An
 
 
 def idle(image: Path, folder: Path, args: argparse.Namespace) -> dict[str, Any]:
-    """Training with an idle viewer against training alone, taking turns."""
-    beside, without = [], []
-    for number in range(args.rounds):
-        place = folder / f"idle{number}"
-        beside.append(_window("speed", image, place, args)["windows_per_s"])
-        words: list[object] = ["--alone", place / "alone", "--image", image]
-        words += ["--device", args.device, "--seconds", args.seconds]
-        out = place / "alone.json"
-        without.append(_child("benchmarks.training_beside", words, out)["windows_per_s"])
-    loss = 1 - statistics.median(beside) / statistics.median(without)
+    """Training with an idle viewer against training alone, taking turns within one run.
+
+    Raises:
+        RuntimeError: Processes cannot be stopped and gone on with here, or one has ended.
+    """
+    if not hasattr(signal, "SIGSTOP"):
+        raise RuntimeError("idle was not measured: this system cannot stop a process for a while.")
+    words = ["--device", args.device]
+    beside = ["benchmarks.beside_window", "speed", "--data", str(image), *words]
+    without = ["benchmarks.training_beside", "--image", str(image), *words]
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        environment = stack.enter_context(display_environment())
+        trainees = []
+        for command in (
+            [*beside, "--folder", str(folder), "--out", str(folder / "none.json")],
+            [*without, "--alone", str(folder / "alone")],
+        ):
+            trainee = Trainee([sys.executable, "-m", *command], environment)
+            stack.callback(trainee.end)
+            trainees.append(trainee)
+        for _ in range(args.rounds):
+            for trainee in trainees:
+                trainee.work(TURN_S)
+    rates, alone_rates = (trainee.rates for trainee in trainees)
+    loss = 1 - sum(rates) / sum(alone_rates)
     return {
-        "alone_windows_per_s": statistics.median(without),
-        "beside_windows_per_s": statistics.median(beside),
+        "alone_windows_per_s": sum(alone_rates) / args.rounds,
+        "beside_windows_per_s": sum(rates) / args.rounds,
         "lost": loss,
         "lost: below 0.05": loss < 0.05,
-        "rounds": args.rounds,
-        "all_alone": without,
-        "all_beside": beside,
+        "turns": args.rounds,
+        "all_alone": alone_rates,
+        "all_beside": rates,
     }
 
 
@@ -145,7 +213,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--patches", type=Path, help="drop this folder instead of cutting one")
     parser.add_argument("--seconds", type=float, default=20.0, help="of flight, and of training")
     parser.add_argument("--inputs", type=int, default=8, help="turns of the wheel at rest")
-    parser.add_argument("--rounds", type=int, default=3, help="turns of beside and alone")
+    parser.add_argument("--rounds", type=int, default=6, help="turns of beside and alone")
     parser.add_argument("--minutes", type=float, default=60.0, help="of watching memory")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--json", type=Path, metavar="F", help="write the figures here")
@@ -161,8 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, write."""
     args = _arguments(arguments)
     if args.alone is not None:
-        speed = alone(str(args.image), args.alone, args.device, args.seconds)
-        write_json(args.out, {"result": {"windows_per_s": speed}})
+        alone(str(args.image), args.alone, args.device)
         return 0
     machine = describe_machine()
     targets = [args.json] if args.json else []

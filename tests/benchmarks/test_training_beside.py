@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
 
 from benchmarks import training_beside
 from benchmarks.placement import procedural_picture
+from benchmarks.training_beside import Trainee
 from model.data.patches import open_patches
 
 
@@ -26,15 +31,46 @@ def test_patches_for_a_drop_have_levels_and_no_places(tmp_path: Path) -> None:
     assert levels[0] < 1 and 4 < levels[-1] <= 5
 
 
-def test_what_a_viewer_costs_is_the_ratio_of_medians(
+COUNTS = "import time\nfor n in range(1, 9999): print(n, flush=True); time.sleep(0.01)"
+
+
+def test_one_works_while_the_other_stands_still() -> None:
+    with contextlib.ExitStack() as stack:
+        trainees = []
+        for _ in range(2):
+            trainee = Trainee([sys.executable, "-c", COUNTS], dict(os.environ))
+            stack.callback(trainee.end)
+            trainees.append(trainee)
+        first, second = trainees
+        time.sleep(0.2)  # what was on its way when it was stopped
+        before = second._seen
+        first.work(0.5)
+        assert second._seen == before and 0 < first.rates[0] <= 100
+        second.work(0.5)
+        assert 0 < second.rates[0] <= 100 and second._seen > before
+
+
+def test_what_ends_before_it_trains_is_said() -> None:
+    with pytest.raises(RuntimeError, match="ended before it trained"):
+        Trainee([sys.executable, "-c", "raise SystemExit(3)"], dict(os.environ))
+
+
+def test_what_a_viewer_costs_is_a_ratio_within_one_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    beside, alone = iter((9.0, 5.0, 9.8)), iter((10.0, 10.0, 30.0))
+    class Steady:
+        def __init__(self, command: Sequence[str], _environment: dict[str, str]) -> None:
+            self.rates: list[float] = []
+            self._speeds = [9.0, 8.0, 10.0] if "speed" in command else [10.0, 10.0, 10.0]
 
-    def child(module: str, *_rest: Any, **_more: Any) -> dict[str, float]:
-        return {"windows_per_s": next(beside if module.endswith("beside_window") else alone)}
+        def work(self, _seconds: float) -> None:
+            self.rates.append(self._speeds[len(self.rates)])
 
-    monkeypatch.setattr(training_beside, "_child", child)
+        def end(self) -> None:
+            pass
+
+    monkeypatch.setattr(training_beside, "Trainee", Steady)
+    monkeypatch.setattr(training_beside, "display_environment", contextlib.nullcontext)
     args = training_beside._arguments(["--rounds", "3"])
     found = training_beside.idle(tmp_path / "a.png", tmp_path, args)
     assert found["lost"] == pytest.approx(0.1) and found["lost: below 0.05"] is False

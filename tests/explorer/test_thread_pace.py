@@ -60,3 +60,10 @@ def test_when_the_other_program_has_ended_all_threads_work_again() -> None:
 
 def test_one_thread_stays_one() -> None:
     assert set(work(ThreadPace(1), 60.0, 0.1)) == {1}
+
+
+def test_a_machine_that_slept_was_not_busy() -> None:
+    pace = ThreadPace(2)
+    for _ in range(20):
+        assert pace.worked(0.01, 0.01, 30.0) == 2
+        assert set(work(pace, 5.0, 0.95)) == {2}
