@@ -499,7 +499,8 @@ class Viewport(InputSurface):
             self.meter.fresh(now, issued_at, count)
             self.first_fresh_at = self.first_fresh_at or time.time()
             self._after_paint(lambda n=count: self.fresh_shown.emit(n))  # type: ignore[misc]
-        wanted = self._exact_wanted
+        # The frame of weights before may still be on the screen; it is not the one that is wanted.
+        wanted = self._exact_wanted if self._exact is not None else None
         ready = wanted is not None and self.view_state.is_settled and not self._exact_announced
         if ready and wanted is not None and compositor.exact_is_shown(wanted, now):
             self._exact_announced = True

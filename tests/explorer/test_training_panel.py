@@ -444,6 +444,16 @@ def test_newer_weights_cost_the_exact_frame_alone_until_somebody_moves(
         return sum((window.width, window.height) == (side, side) for window in space.rendered)
 
     assert tiles() == 0 and not app.viewport.queue_length
+    # What is on the screen is of the weights before, and is not called exact.
+    newer = FakeSpace(identity="run@8", pixels_per_s=300_000)
+    app.inference.live = lambda path: LiveSpace(newer, 8) if path == "run" else None
+    app.inference.open(OpenRequest("run"))
+    qtbot.waitUntil(lambda: app.viewport.scene.identity == "run@8", timeout=SLOW_MS)  # type: ignore[union-attr]
+    with qtbot.waitSignal(app.viewport.exact_shown, timeout=SLOW_MS):
+        pass
+    held = app.viewport.held_exact
+    assert held is not None and held.scene == "run@8"
+    space = newer
     wheel(app.viewport, 2, 300, 200)
     qtbot.waitUntil(lambda: tiles() > 20, timeout=SLOW_MS)
 
