@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +16,6 @@ for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 os.environ.setdefault("LIBGL_ALWAYS_SOFTWARE", "1")
 
-TESTS = Path(__file__).parent
 THREAD_GRACE_S = 5.0
 """How long a test's threads may take to end by themselves once the test is over."""
 
@@ -30,14 +28,6 @@ def pytest_configure(config: pytest.Config) -> None:
     # Started in the background a shell has us ignore Ctrl-C, and every child would inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run in several processes: windows in one, for there is one keyboard focus."""
-    for item in items:
-        if item.path.relative_to(TESTS).parts[0] in ("explorer", "integration", "benchmarks"):
-            item.add_marker(pytest.mark.xdist_group("windows"))
 
 
 @pytest.fixture(autouse=True)

@@ -18,6 +18,4 @@ run=()
 if command -v xvfb-run >/dev/null; then
     run=(xvfb-run --auto-servernum --server-args "-screen 0 1280x1024x24")
 fi
-# All of them: those with windows in one process, and the others beside it.
-if (($# == 0)); then set -- --numprocesses 2 --dist loadgroup; fi
 exec "${run[@]}" "$bin/python" -m pytest "$@"
