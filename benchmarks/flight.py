@@ -49,12 +49,12 @@ class Legs:
         return {
             "moving_s": self.seconds,
             "displayed_fps": len(self.frame_intervals_s) / shown if shown else None,
-            "interval_p95_ms": _ms(percentile(self.frame_intervals_s, 95)),
-            "interval_max_ms": _ms(max(self.frame_intervals_s, default=None)),
+            "interval_p95_ms": in_ms(percentile(self.frame_intervals_s, 95)),
+            "interval_max_ms": in_ms(max(self.frame_intervals_s, default=None)),
             "fresh_per_s": self.fresh / self.seconds if self.seconds else None,
             "tiles_per_s": self.tiles / self.seconds if self.seconds else None,
-            "latency_p50_ms": _ms(percentile(self.latencies_s, 50)),
-            "latency_p95_ms": _ms(percentile(self.latencies_s, 95)),
+            "latency_p50_ms": in_ms(percentile(self.latencies_s, 50)),
+            "latency_p95_ms": in_ms(percentile(self.latencies_s, 95)),
             "exact_max_s": max(self.exact_delays_s, default=None),
             "exact_p50_s": percentile(self.exact_delays_s, 50),
             "exact_frames": len(self.exact_delays_s),
@@ -239,7 +239,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _ms(seconds: float | None) -> float | None:
+def in_ms(seconds: float | None) -> float | None:
+    """Milliseconds; None stays None."""
     return None if seconds is None else seconds * 1e3
 
 

@@ -211,7 +211,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART")
     parser.add_argument("--drop", type=int, default=20_000, help="patches that are dropped")
     parser.add_argument("--patches", type=Path, help="drop this folder instead of cutting one")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of flight, and of training")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of flight")
     parser.add_argument("--inputs", type=int, default=8, help="turns of the wheel at rest")
     parser.add_argument("--rounds", type=int, default=6, help="turns of beside and alone")
     parser.add_argument("--minutes", type=float, default=60.0, help="of watching memory")

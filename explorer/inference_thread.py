@@ -100,7 +100,6 @@ class InferenceThread:
         self._pixels_per_s = {True: self.config.initial_pixels_per_s, False: 0.0}
         self._batch = float(_MIN_BATCH)
         self._gave_back_at = 0.0
-        self._gave_back_for: ExactView | None = None
         self._chunks = ChunkRenderer()
 
     # Called by the window.
@@ -388,13 +387,9 @@ class InferenceThread:
             self._give_back_memory()
 
     def _give_back_memory(self) -> None:
-        """After an exact frame, while somebody looks at it; not after every one.
-
-        Nor after one of the same view, with newer weights: training would pay for its pages anew.
-        """
-        now, view = time.perf_counter(), self._exact_done[0]
-        if now - self._gave_back_at > _GIVE_BACK_S and view != self._gave_back_for:
-            self._gave_back_for = view
+        """After an exact frame, while somebody looks at it; not after every one."""
+        now = time.perf_counter()
+        if now - self._gave_back_at > _GIVE_BACK_S:
             from model.allocator import give_back_memory
 
             give_back_memory()

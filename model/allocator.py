@@ -13,9 +13,8 @@ _KEPT_BYTES = 1 << 30
 _LARGEST_KEPT_BLOCK = 32 << 20  # glibc takes no larger value
 _ARENAS = 1
 """Threads that come later share the heaps there are: each heap has its own gaps."""
-_KEPT_PREPARATIONS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": 1024, "LRU_CACHE_CAPACITY": 64}
-"""Of the process, and of each of its threads. oneDNN prepares about forty for each tile shape; 256
-held training or the viewer, and not both: each step prepared anew what the view had pushed out."""
+_KEPT_PREPARATIONS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": 256, "LRU_CACHE_CAPACITY": 64}
+"""Of the process, and of each of its threads. oneDNN prepares about forty for each tile shape."""
 
 
 @cache

@@ -237,6 +237,12 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 _FORMER: dict[type, str] = {GeneratorConfig: "memory", TrainConfig: "memory_lr"}
 """Fields that earlier versions wrote, of generators that kept feature grids."""
+_BEFORE: dict[type, dict[str, Any]] = {
+    GeneratorConfig: {"noise_features": 0, "wave_stages": None},
+    LossConfig: {"moments_weight": 0.0},
+}
+"""What earlier versions did where they wrote no such field: there was no noise, and waves entered
+at every stage; contrast was nobody's concern. A run of before goes on as it was."""
 
 
 def from_dict(cls: type[T], values: dict[str, Any]) -> T:
@@ -248,12 +254,9 @@ def from_dict(cls: type[T], values: dict[str, Any]) -> T:
     """
     known = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     kwargs: dict[str, Any] = {}
-    if cls is GeneratorConfig:
-        if values.get("memory") is not None:
-            raise ValueError("it keeps feature grids, where this version expects a base layer")
-        # Checkpoints from before there was noise have none, and waves at every stage.
-        values = {"noise_features": 0, "wave_stages": None} | values
-    for key, value in values.items():
+    if cls is GeneratorConfig and values.get("memory") is not None:
+        raise ValueError("it keeps feature grids, where this version expects a base layer")
+    for key, value in (_BEFORE.get(cls, {}) | values).items():
         if key == _FORMER.get(cls):
             continue
         if key not in known:

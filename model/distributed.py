@@ -60,8 +60,7 @@ class Ranks:
             return
         grads = [p.grad for p in parameters if p.grad is not None]
         flat = torch.cat([grad.reshape(-1) for grad in grads])
-        torch.distributed.all_reduce(flat)
-        flat /= self.count
+        self.average_tensor(flat)
         for grad, mean in zip(grads, flat.split([grad.numel() for grad in grads])):
             grad.copy_(mean.view_as(grad))  # gradients have no history of their own
 

@@ -163,14 +163,13 @@ class Mapping(nn.Module):
         return torch.tensor([level], device=self.dense1.weight.device)
 
     def of_levels(self, levels: torch.Tensor, z: torch.Tensor | None) -> torch.Tensor:
-        """Styles of levels [1 or N] and latents [1 or N, z_dim]: [N, w_dim + passed]."""
+        """Styles of levels [N], or of one level and latents [N, z_dim]: [N, w_dim + passed]."""
         features = level_features(levels, self.level_range)
         if self.z_dim:
             if z is None or z.shape[1] != self.z_dim:
                 raise ValueError(f"z must be [N, {self.z_dim}], got {z if z is None else z.shape}.")
             z = z * (z.square().mean(1, keepdim=True) + 1e-8).rsqrt()
-            count = max(len(z), len(features))
-            features = torch.cat([features.expand(count, -1), z.expand(count, -1)], dim=1)
+            features = torch.cat([features.expand(z.shape[0], -1), z], dim=1)
         hidden = F.leaky_relu(self.dense1(features), 0.2)
         style = cast(torch.Tensor, F.leaky_relu(self.dense2(hidden), 0.2))
         if z is None or not self.passed:

@@ -80,6 +80,12 @@ def until_shown(qtbot: QtBot, app: App, seed: Seed) -> None:
     np.testing.assert_allclose(found, colors(camera.cx, camera.cy, seed), atol=3)
 
 
+def click_row(panel: LatentsPanel, row: int) -> None:
+    """Click a picture in the list of seeds."""
+    at = panel.browser.list.visualItemRect(panel.browser.list.item(row)).center()
+    QTest.mouseClick(panel.browser.list.viewport(), LEFT, pos=at)
+
+
 def drag_plane(panel: LatentsPanel, by: tuple[int, int], moves: int) -> None:
     """Press in the middle, move in so many events, let go."""
     plane = panel.plane
@@ -165,8 +171,7 @@ def test_stars_of_blends_are_kept_and_offered(
     assert panel.browser.list.item(0).text() == "★ 0~"
     app.window.places.seed_asked.emit(5)
     until_shown(qtbot, app, 5)
-    at = panel.browser.list.visualItemRect(panel.browser.list.item(0)).center()
-    QTest.mouseClick(panel.browser.list.viewport(), LEFT, pos=at)
+    click_row(panel, 0)
     until_shown(qtbot, app, blend(0, 1, 0.4))
 
 
@@ -314,8 +319,7 @@ def test_truncation_leads_towards_the_mean_and_stays_for_other_seeds(
     panel.truncation.setValue(PSI_STEPS // 2)
     until_shown(qtbot, app, truncated(4, 0.5))
     assert panel.text.text() == "4~psi0.5"
-    at = panel.browser.list.visualItemRect(panel.browser.list.item(2)).center()
-    QTest.mouseClick(panel.browser.list.viewport(), LEFT, pos=at)
+    click_row(panel, 2)
     until_shown(qtbot, app, truncated(2, 0.5))
     wanted = list(panel.browser.wanted())
     assert all(psi_of(seed) == 0.5 for seed in wanted)
@@ -335,8 +339,8 @@ def test_truncation_acts_on_the_seed_that_was_asked_for_last(
     until_shown(qtbot, app, 4)
     panel.truncation.setValue(PSI_STEPS // 2)
     until_shown(qtbot, app, truncated(4, 0.5))
-    at = panel.browser.list.visualItemRect(panel.browser.list.item(2)).center()
-    QTest.mouseClick(panel.browser.list.viewport(), LEFT, pos=at)
+    click_row(panel, 2)
+    assert app.viewport.is_swapping  # not shown yet
     panel.truncation.setValue(PSI_STEPS // 4)
     until_shown(qtbot, app, truncated(2, 0.25))
     QTest.keyClicks(_cleared(panel.text), "7~8@0.3~psi0.5")

@@ -48,4 +48,4 @@ def test_a_persons_own_limits_stay() -> None:
         [sys.executable, "-c", program.format(names)],
         capture_output=True, text=True, check=True, env=own,
     )  # fmt: skip
-    assert done.stdout.split() == ["1024", "7"]
+    assert done.stdout.split() == ["256", "7"]

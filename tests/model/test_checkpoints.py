@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from model.checkpoints import header_of, load_generator_space, render_preview, save_checkpoint
-from model.config import GeneratorConfig, TrainConfig, from_dict, to_dict
+from model.config import GeneratorConfig, LossConfig, TrainConfig, from_dict, to_dict
 from model.generator_space import GeneratorSpace
 from model.header import METADATA_KEY, CheckpointError, read_header
 from model.space import Window
@@ -84,6 +84,7 @@ def test_fields_that_nothing_asks_for_any_more_are_left_out(checkpoint: Path) ->
     config = to_dict(CONFIG) | {"memory": None}
     assert from_dict(GeneratorConfig, config) == CONFIG
     assert from_dict(TrainConfig, {"memory_lr": 1e-3, "kimg": 2.0}) == TrainConfig(kimg=2.0)
+    assert from_dict(LossConfig, {}) == LossConfig(moments_weight=0.0)  # it goes on as it was
     for cls, field in ((GeneratorConfig, "memory_lr"), (TrainConfig, "memory")):
         with pytest.raises(ValueError, match=f"has no field '{field}'"):
             from_dict(cls, {field: None})
