@@ -75,6 +75,9 @@ def all_cases(
         yield from _filtered_lrelu(device, sizes, dtype, True, rival)
     for dtype in (torch.float32, torch.float16):
         yield from _filtered_lrelu(device, sizes, dtype, False, rival)
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        yield from _bias_lrelu(device, sizes, dtype, True)
+    yield from _bias_lrelu(device, sizes, torch.float16, False)
     for dtype in (torch.float32, torch.float16):
         yield from _upfirdn2d(device, sizes, dtype)
         yield from _fourier_features(device, sizes, dtype)
@@ -83,6 +86,7 @@ def all_cases(
     for dtype in (torch.float32, torch.float16):
         yield from _resample(device, sizes, dtype)
         yield _tile_to_rgba8(device, sizes, dtype)
+    yield _resample_bytes(device, sizes)
 
 
 def composed_filtered_lrelu(
@@ -191,6 +195,34 @@ def _filtered_lrelu(
     )
 
 
+def _bias_lrelu(
+    device: torch.device, sizes: Sizes, dtype: torch.dtype, last: bool
+) -> Iterator[Case]:
+    side = sizes.pixels
+    x = torch.randn(sizes.images, sizes.channels, side, side, device=device).to(dtype)
+    if last:
+        x = x.contiguous(memory_format=torch.channels_last)
+    x.requires_grad_()
+    b = torch.zeros(sizes.channels, device=device, requires_grad=True)
+
+    def ours(impl: str) -> Callable[[], torch.Tensor]:
+        return lambda: kernels.bias_lrelu(x, b, impl=impl)
+
+    moved = x.numel() * x.element_size()
+    layout = "channels_last" if last else "planes"
+    yield from _pair(
+        {
+            "op": "bias_lrelu",
+            "label": f"{sizes.images} x {sizes.channels} x {side}^2, {layout}",
+            "dtype": _name(dtype),
+        },
+        {"cuda": ours("cuda"), "ref": ours("ref")},
+        x,
+        2 * moved,
+        3 * moved,
+    )
+
+
 def _upfirdn2d(device: torch.device, sizes: Sizes, dtype: torch.dtype) -> Iterator[Case]:
     side = sizes.pixels // 2
     x = torch.randn(sizes.images, sizes.channels, side, side, device=device).to(dtype)
@@ -271,8 +303,9 @@ def _resample(device: torch.device, sizes: Sizes, dtype: torch.dtype) -> Iterato
     def ours(impl: str) -> Callable[[], torch.Tensor]:
         return lambda: kernels.resample(img, origin, step, size, impl=impl)
 
-    # The windows span 0.85 of the image along each axis.
+    # The windows span 0.85 of the image along each axis. Its gradient is written where it is 0 too.
     moved = int(img.numel() * (0.85**2 + 0.25) * img.element_size())
+    moved_back = int(img.numel() * 1.25 * img.element_size())
     yield from _pair(
         {
             "op": "resample",
@@ -282,7 +315,27 @@ def _resample(device: torch.device, sizes: Sizes, dtype: torch.dtype) -> Iterato
         {"cuda": ours("cuda"), "ref": ours("ref")},
         img,
         moved,
-        moved,
+        moved_back,
+    )
+
+
+def _resample_bytes(device: torch.device, sizes: Sizes) -> Case:
+    """A displayed image from a coded picture of half its density."""
+    height, width = sizes.frame
+    picture = torch.randint(256, (height // 2 + 9, width // 2 + 9, 3), dtype=torch.uint8)
+    img = picture.to(device).permute(2, 0, 1)[None]
+    origin, step = torch.full((1, 2), 4.3, dtype=torch.float64), torch.full((1,), 0.5)
+
+    def ours(impl: str) -> Job:
+        return lambda: kernels.resample(img, origin, step, sizes.frame, filter="mixed", impl=impl)
+
+    return Case(
+        op="resample",
+        label=f"{width} x {height} from bytes by 0.5, mixed",
+        dtype="uint8",
+        direction="forward",
+        jobs={"cuda": ours("cuda"), "ref": ours("ref")},
+        bytes=img.numel() + 3 * height * width * 4,
     )
 
 

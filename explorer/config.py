@@ -98,6 +98,8 @@ class StreamingConfig:
     """Largest batch of tiles."""
     max_request_tiles: int = 96
     """Tiles named in one request; the worker is asked again long before it runs out."""
+    exact_flight_s: float = 0.012
+    """On a GPU that renders an exact frame in no more time, every frame of a flight is one, s."""
     exact_delay_s: float = 0.08
     """The exact frame is begun after this time without input, s."""
     cache_bytes: int = 64 * MIB

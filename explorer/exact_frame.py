@@ -63,6 +63,12 @@ def to_rgba(img: Any) -> Any:
     from model.space import to_uint8
 
     with torch.inference_mode():
+        if img.is_cuda:
+            from kernels import tile_to_rgba8
+
+            rgba = tile_to_rgba8(img).cpu().numpy()  # nothing but the finished bytes leaves it
+            rgba.flags.writeable = False
+            return rgba
         rgb = to_uint8(img).cpu().numpy()
     rgba = np.empty((*rgb.shape[:3], 4), np.uint8)
     rgba[..., :3] = rgb

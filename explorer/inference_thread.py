@@ -53,7 +53,7 @@ Opener = Callable[[str, str, str], "ScaleSpace"]
 """(path, device, precision) to a scale space; called in the inference thread."""
 
 log = logging.getLogger(__name__)
-_CHUNK_SIDES_PX = (1040, 784, 528, 400, 272, 208, 144)
+_CHUNK_SIDES_PX = (4112, 2064, 1040, 784, 528, 400, 272, 208, 144)
 _REMEMBERED_TILES = 1024
 _ROOT_PX = 1 << 17
 _MIN_BATCH = 2.0

@@ -11,6 +11,7 @@ signals `frame_painted`, `fresh_shown`, `exact_shown`, `path_finished`.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -385,12 +386,17 @@ class Viewport(InputSurface):
             self.stream.seen_batch = max(self.stream.seen_batch, result.number)
             # Stale where the view has moved on; the pixels would still be right, but never wanted.
             stream, drawn = self.stream, (result.scene, result.seed)
-            if drawn == (stream.scene, stream.seed) and result.view == self._exact_wanted:
+            if drawn != (stream.scene, stream.seed):
+                return
+            old, new = self._exact_s, result.render_s
+            self._exact_s = new if old == math.inf else 0.7 * old + 0.3 * new
+            in_flight = self._flies_exact and not self.view_state.is_settled
+            if in_flight or result.view == self._exact_wanted:
                 self._exact = result
                 self._exact_announced = False
                 if self._compositor is not None:
                     self._uploads.end_swap(self._compositor)
-                    self._compositor.set_exact(result, now)
+                    self._compositor.set_exact(result, now, fade=not in_flight)
         elif isinstance(result, Opened):
             self._after_paint(lambda: self._open_scene(result))
         elif isinstance(result, PicturesReady):
@@ -414,6 +420,7 @@ class Viewport(InputSurface):
             self.view_state.set_scene(info.field_size, info.level_range[1], info.patch_size)
         self._forget_content(keep_exact=newer)
         self._halted = False
+        self._exact_s = math.inf
         self.view_state.max_level = info.level_range[1]
         self.scene = info
         self._opened_at = time.perf_counter()
@@ -438,6 +445,12 @@ class Viewport(InputSurface):
             if self._preview is not None:
                 compositor.set_preview(self._preview)
 
+    @property
+    def _flies_exact(self) -> bool:
+        """Whether exact frames come fast enough to be all that a flight shows."""
+        is_gpu = self.scene is not None and self.scene.device.startswith("cuda")
+        return is_gpu and self._exact_s <= self.config.streaming.exact_flight_s
+
     def _rest_s(self, now: float) -> float:
         """How long the target camera has been at rest, s; 0 while it moves."""
         since = self.view_state.rest_since
@@ -456,7 +469,9 @@ class Viewport(InputSurface):
                 self._jumped_at = now
         at_rest = self._rest_s(now) >= self.config.streaming.exact_delay_s
         resting = at_rest and not self._uploads.is_swapping
-        self._exact_wanted = exact_view(target, self._grid) if resting else None
+        flies = self._flies_exact and not state.is_settled
+        shown = state.view if flies else target if resting else None
+        self._exact_wanted = exact_view(shown, self._grid) if shown is not None else None
         held = self._exact.view if self._exact is not None else None
         missing = None if held == self._exact_wanted else self._exact_wanted
         if self._exact_wanted is None or missing is not None:
@@ -464,7 +479,8 @@ class Viewport(InputSurface):
         wish = (target, state.displayed, missing, resting, self.stream.seen_batch)
         if wish == self._sent:
             return
-        if not resting and now - self._sent_at < self.config.streaming.plan_period_s:
+        is_early = now - self._sent_at < self.config.streaming.plan_period_s
+        if is_early and not (resting or flies):
             return
         self._sent, self._sent_at = wish, now
         # Newer weights of a run are not worth tiles until somebody moves: what they replace is

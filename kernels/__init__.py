@@ -7,6 +7,7 @@ in `kernels/cuda` that `kernels._backend` chooses by itself where there is a GPU
 
 from kernels._backend import KernelUnavailable
 from kernels._cuda import unavailable_reason
+from kernels.bias_lrelu import bias_lrelu
 from kernels.feature_grid import feature_grid
 from kernels.filtered_lrelu import filtered_lrelu
 from kernels.fourier_features import fourier_features
@@ -16,6 +17,7 @@ from kernels.upfirdn2d import upfirdn2d
 
 __all__ = [
     "KernelUnavailable",
+    "bias_lrelu",
     "feature_grid",
     "filtered_lrelu",
     "fourier_features",

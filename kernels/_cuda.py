@@ -31,6 +31,8 @@ MAX_BLOCKS = 2**31 - 1
 MAX_THREADS = 1024
 MAX_SHARED_BYTES = 48 * 1024
 """Shared memory that every GPU grants a block without being asked."""
+MAX_SHARED_BYTES_ASKED = 99 * 1024
+"""What every GPU of capability 8.0 or more grants a block that asks, as the launcher does."""
 
 TYPE_NAMES = {torch.float32: "float", torch.float16: "half_t", torch.bfloat16: "bfloat_t"}
 """C++ names of the dtypes, see `cuda/common.cuh`."""
@@ -94,7 +96,7 @@ class CupyLauncher:
         cuda = self._cupy.cuda
         stream = torch.cuda.current_stream(device)
         with cuda.Device(stream.device.index):
-            function = self._function(kernel, stream.device.index)
+            function = self._function(kernel, stream.device.index, shared_bytes)
             # Grid first, block second. The raw function takes the stream, where entering a stream
             # would change CuPy's current one for whoever else uses it in this thread.
             function(
@@ -105,8 +107,8 @@ class CupyLauncher:
                 stream=cuda.Stream.from_external(stream),
             )
 
-    def _function(self, kernel: Kernel, index: int) -> Any:
-        """Compiled for the device that is current; kept."""
+    def _function(self, kernel: Kernel, index: int, shared_bytes: int) -> Any:
+        """Compiled for the device that is current, for launches that take as much memory; kept."""
         with self._lock:
             function = self._functions.get((kernel, index))
             if function is None:
@@ -116,7 +118,10 @@ class CupyLauncher:
                     name_expressions=(kernel.name,),
                 )
                 try:
-                    function = module.get_function(kernel.name).kernel
+                    raw = module.get_function(kernel.name)
+                    function = raw.kernel
+                    if shared_bytes > MAX_SHARED_BYTES:
+                        raw.max_dynamic_shared_size_bytes = shared_bytes
                 except (RuntimeError, OSError, self._cupy.cuda.compiler.CompileException) as error:
                     raise KernelUnavailable(_first_line(error)) from error
                 self._functions[kernel, index] = function
@@ -138,6 +143,7 @@ class _State:
         self.override: Launcher | None = None
         self.cupy: CupyLauncher | None = None
         self.reasons: dict[int, str | None] = {}
+        self.capabilities: dict[torch.device, tuple[int, int]] = {}
         self.failures: dict[tuple[str, str], str] = {}
 
 
@@ -189,6 +195,16 @@ def unavailable_reason(device: torch.device | str | None = None) -> str | None:
     return state.reasons[index]
 
 
+def is_ampere(device: torch.device) -> bool:
+    """Whether a device has capability 8.0 or more, as the tests' launcher always has."""
+    if device.type != "cuda":
+        return True
+    known = _state.capabilities
+    if device not in known:
+        known[device] = torch.cuda.get_device_capability(device)
+    return known[device] >= (8, 0)
+
+
 def failure_of(op: str, device: torch.device) -> str | None:
     """Why this op's kernel failed on this device before; None if it did not."""
     return _state.failures.get((op, str(device)))
@@ -221,7 +237,8 @@ def launch(
         blocks: Blocks, in [0, 2**31); 0 launches nothing.
         threads: Threads a block, in [1, 1024].
         args: In the kernel's order.
-        shared_bytes: Dynamic shared memory a block, up to 48 KiB.
+        shared_bytes: Dynamic shared memory a block, up to 48 KiB, or 99 KiB where `is_ampere`;
+            above 48 KiB the same for all launches of a kernel.
 
     Raises:
         KernelUnavailable: It does not compile here, or the work is too large for one launch.
@@ -233,7 +250,9 @@ def launch(
             f"{op} would need {blocks} blocks of {threads} threads, one launch has at most "
             f"{MAX_BLOCKS} of {MAX_THREADS}; split the batch, or pass impl='ref'."
         )
-    if shared_bytes > MAX_SHARED_BYTES:
+    if shared_bytes > MAX_SHARED_BYTES_ASKED or (
+        shared_bytes > MAX_SHARED_BYTES and not is_ampere(device)
+    ):
         raise KernelUnavailable(
             f"{op} would need {shared_bytes} bytes of shared memory a block, at most "
             f"{MAX_SHARED_BYTES} are to be had; use shorter filters, or pass impl='ref'."

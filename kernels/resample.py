@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -32,7 +33,8 @@ def resample(
     low-pass follows the step: nothing aliases when minifying.
 
     Args:
-        img: Images. float16/bfloat16/float32/float64 [N, C, H, W].
+        img: Images. float16/bfloat16/float32/float64 [N, C, H, W], of any strides; or uint8, read
+            as numbers in 0..255.
         origin_xy: Top left corner of each window, input pixels. Floating point [N, 2]. Best on the
             CPU, like `step`: both are checked, and checking waits for a GPU that holds them.
         step: Input pixels per output pixel. Floating point [N], > 0; above 1 minifies.
@@ -45,7 +47,8 @@ def resample(
         impl: 'cuda', 'ref', or None to choose by the device of `img`.
 
     Returns:
-        Windows, dtype of `img` [N, C, size[0], size[1]]. Differentiable in `img` only.
+        Windows, dtype of `img`, of uint8 images float32; [N, C, size[0], size[1]]. Differentiable
+        in `img` only.
 
     Raises:
         ValueError: A shape, `step`, `size` or `filter` is not as above.
@@ -54,14 +57,49 @@ def resample(
     Source: the box of a pixel integrated over constant input pixels; Lanczos as in Turkowski 1990,
     "Filters for common resampling tasks", here normalised to unit sum.
     """
-    _check(img, origin_xy, step, size, filter)
+    placement = _check(img, origin_xy, step, size, filter)
+    from_bytes = img.dtype == torch.uint8
+
+    def ref() -> torch.Tensor:
+        images, origins = _cut_out(img, origin_xy, step, size) if from_bytes else (img, origin_xy)
+        return _resample_ref(images, origins.to(img.device), step.to(img.device), size, filter)
+
     return run(
         impl,
         img,
         "resample",
-        lambda: _resample_cuda(img, origin_xy, step, size, filter),
-        lambda: _resample_ref(img, origin_xy.to(img.device), step.to(img.device), size, filter),
+        lambda: _resample_cuda(img, placement, size, filter),
+        ref,
+        dtype=torch.float32 if from_bytes else None,
     )
+
+
+def _cut_out(
+    img: torch.Tensor, origin_xy: torch.Tensor, step: torch.Tensor, size: tuple[int, int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What windows read of large images of bytes, as numbers, and their corners in that.
+
+    Returns:
+        float32 [N, C, h, w] in channels_last, and origins float64 [N, 2].
+    """
+    if not len(img):
+        return img.float(), origin_xy
+    widest = float(step.max())
+    reach = math.ceil(_LANCZOS_LOBES * max(widest, 1.0)) + 1
+    reached = [
+        min(math.ceil(count * widest) + 2 * reach + 1, length)
+        for count, length in zip(size[::-1], (img.shape[3], img.shape[2]), strict=True)
+    ]
+    room = torch.tensor(
+        [img.shape[3] - reached[0], img.shape[2] - reached[1]], dtype=torch.float64
+    ).to(origin_xy.device)
+    # Inside the image: beyond what is cut out its edge goes on.
+    first = (origin_xy.double().floor() - reach).clamp_min(0).minimum(room)
+    parts = [
+        part.permute(1, 2, 0)[y : y + reached[1], x : x + reached[0]]
+        for part, (x, y) in zip(img, first.long().tolist(), strict=True)
+    ]
+    return torch.stack(parts).permute(0, 3, 1, 2).float(), origin_xy - first
 
 
 def axis_taps(
@@ -85,7 +123,7 @@ def axis_taps(
     if filter == "mixed":
         return _mixed_taps(centers, step, num_taps)
     width = step.clamp_min(1.0)
-    radius = width * (0.5 if filter == "area" else _LANCZOS_LOBES)
+    radius = width * _radius(filter)
     if num_taps is None:
         num_taps = _num_taps(float(radius.max()))
     low = centers - radius
@@ -116,6 +154,11 @@ def _mixed_taps(
     index = (first_box - first).unsqueeze(-1) + torch.arange(box.shape[-1], device=box.device)
     # A box has a last tap of no weight where it lies just so.
     return first, weights.scatter_add(-1, index.clamp(0, weights.shape[-1] - 1), box * share)
+
+
+def _radius(filter: str) -> float:
+    """Half the width of a filter, in the coarser of both lattices' pixels."""
+    return 0.5 if filter == "area" else _LANCZOS_LOBES
 
 
 def _num_taps(radius: float) -> int:
@@ -183,11 +226,21 @@ def _check(
     step: torch.Tensor,
     size: tuple[int, int],
     filter: str,
-) -> None:
-    """Raise ValueError unless the arguments of `resample` fit together."""
-    if img.ndim != 4 or not img.is_floating_point() or 0 in img.shape[1:]:
+) -> list[float]:
+    """Raise ValueError unless the arguments of `resample` fit together.
+
+    Plain numbers are checked: a handful of them takes less time than one operation on a tensor.
+
+    Returns:
+        x, y and step of every image, one image after the other.
+    """
+    if (
+        img.ndim != 4
+        or not (img.is_floating_point() or img.dtype == torch.uint8)
+        or 0 in img.shape[1:]
+    ):
         raise ValueError(
-            f"img must be floating point [N, C, H, W] with pixels, got {img.dtype} "
+            f"img must be floating point or uint8 [N, C, H, W] with pixels, got {img.dtype} "
             f"{list(img.shape)}."
         )
     num = img.shape[0]
@@ -200,71 +253,133 @@ def _check(
         raise ValueError(
             f"step must be floating point [{num}], got {step.dtype} {list(step.shape)}."
         )
-    if num and not bool((step > 0).all() and torch.isfinite(step).all()):
-        raise ValueError(f"step must be finite and > 0 input pixels, got {float(step.min())}.")
-    if not bool(torch.isfinite(origin_xy).all()):
+    steps: list[float] = step.tolist()
+    if not all(0 < s < math.inf for s in steps):
+        worst = next(s for s in steps if not 0 < s < math.inf)
+        raise ValueError(f"step must be finite and > 0 input pixels, got {worst}.")
+    placement = [v for xy, s in zip(origin_xy.tolist(), steps) for v in (*xy, s)]
+    if not all(map(math.isfinite, placement)):
         raise ValueError("origin_xy must be finite, got inf or nan.")
     if len(size) != 2 or size[0] < 1 or size[1] < 1:
         raise ValueError(f"size must be (height, width) of at least 1 x 1 pixel, got {size}.")
     if filter not in FILTERS:
         raise ValueError(f"filter must be one of {', '.join(FILTERS)}, got {filter!r}.")
+    return placement
+
+
+# The CUDA version. Where a GPU is, the few numbers of a call cost more than its pixels: taps are
+# worked out there, by one kernel for both axes, from one small copy.
+
+_TILE_COLUMNS, _TILE_ROWS, _CHUNK = 32, 16, 32  # as in the source
+_TYPE_NAMES = {**_cuda.TYPE_NAMES, torch.uint8: "unsigned char"}
 
 
 def _resample_cuda(
-    img: torch.Tensor,
-    origin_xy: torch.Tensor,
-    step: torch.Tensor,
-    size: tuple[int, int],
-    filter: str,
+    img: torch.Tensor, placement: list[float], size: tuple[int, int], filter: str
 ) -> torch.Tensor:
     if img.shape[0] == 0:
-        return img.new_empty(0, img.shape[1], *size)
-    origin_xy, step = origin_xy.double(), step.double()
-    taps = []
-    for axis, length in ((0, size[1]), (1, size[0])):
-        offsets = torch.arange(length, dtype=torch.float64, device=step.device) + 0.5
-        centers = origin_xy[:, axis, None] + offsets * step[:, None]
-        first, weights = axis_taps(centers, step[:, None], filter)
-        # Beyond the edges all taps read the edge pixel, however far: keeps int32 and loops short.
-        first = first.clamp(-weights.shape[-1], img.shape[3 - axis])
-        taps += [t.to(img.device, non_blocking=True) for t in (first.int(), weights.float())]
-    return _Resample.apply(img, *taps)
+        dtype = torch.float32 if img.dtype == torch.uint8 else img.dtype
+        return img.new_empty(0, img.shape[1], *size, dtype=dtype)
+    steps = placement[2::3]
+    if filter == "mixed" and min(steps) >= 2:
+        filter = "area"  # as in `_mixed_taps`
+    num_taps = _num_taps(max(1.0, *steps) * _radius(filter))
+    taps = _taps_cuda(img, placement, size, filter, num_taps)
+    if torch.is_grad_enabled() and img.requires_grad:
+        return _Resample.apply(img, taps, size, num_taps)
+    return _forward(img, taps, size, num_taps)
+
+
+def _taps_cuda(
+    img: torch.Tensor, placement: list[float], size: tuple[int, int], filter: str, num_taps: int
+) -> torch.Tensor:
+    """`axis_taps` of both axes, in the words that the kernels read (see the source)."""
+    batch, positions = img.shape[0], img.shape[0] * (size[0] + size[1])
+    numbers = torch.from_numpy(np.array(placement)).to(img.device, non_blocking=True)
+    taps = torch.empty(positions * (1 + num_taps), dtype=torch.int32, device=img.device)
+    _cuda.launch(
+        "resample",
+        _TAPS_KERNEL,
+        img.device,
+        blocks=_cuda.blocks_for(positions, 64),
+        threads=64,  # long chains in float64: spread thin over the GPU
+        args=[
+            numbers,
+            taps,
+            *_sizes(batch, img.shape[2], img.shape[3], *size, num_taps),
+            np.int32(FILTERS.index(filter)),
+        ],
+    )
+    return taps
+
+
+_TAPS_KERNEL = _cuda.Kernel("resample", "resample_taps")
+
+
+@functools.cache
+def _kernel(stem: str, dtypes: tuple[torch.dtype, ...], group: int) -> _cuda.Kernel:
+    names = ", ".join(_TYPE_NAMES[dtype] for dtype in dtypes)
+    return _cuda.Kernel("resample", f"{stem}<{names}, {group}>")
+
+
+def _sizes(*numbers: int) -> list[np.int32]:
+    return [np.int32(n) for n in numbers]
+
+
+def _group(channels: int) -> int:
+    """Channels that a block makes: a picture's share what they read of one pixel."""
+    return 3 if channels % 3 == 0 else 1
+
+
+def _blocks(batch: int, groups: int, size: tuple[int, int]) -> int:
+    return batch * groups * -(-size[0] // _TILE_ROWS) * -(-size[1] // _TILE_COLUMNS)
+
+
+def _forward(
+    img: torch.Tensor, taps: torch.Tensor, size: tuple[int, int], num_taps: int
+) -> torch.Tensor:
+    batch, channels, height, width = img.shape
+    dtype = torch.float32 if img.dtype == torch.uint8 else img.dtype
+    out = torch.empty((batch, channels, *size), dtype=dtype, device=img.device)
+    group = _group(channels)
+    _cuda.launch(
+        "resample",
+        _kernel("resample_forward", (img.dtype, dtype), group),
+        img.device,
+        blocks=_blocks(batch, channels // group, size),
+        threads=256,
+        args=[
+            img,
+            taps,
+            out,
+            *_sizes(batch, channels, height, width, *size, num_taps),
+            *(np.int64(s) for s in img.stride()),
+        ],
+        shared_bytes=group * _CHUNK * _TILE_COLUMNS * 4,
+    )
+    return out
 
 
 class _Resample(torch.autograd.Function):
     """Linear in `img`; its derivative is `_ResampleTransposed`, and the other way round."""
 
     @staticmethod
-    def forward(ctx: Any, img: torch.Tensor, *taps: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(*taps)
-        ctx.in_size = (img.shape[2], img.shape[3])
-        first_x, weights_x, first_y, weights_y = taps
-        n, channels = img.shape[:2]
-        height, width = first_y.shape[1], first_x.shape[1]
-        out = img.new_empty(n, channels, height, width)
-        _cuda.launch(
-            "resample",
-            _cuda.Kernel("resample", f"resample_forward<{_cuda.TYPE_NAMES[img.dtype]}>"),
-            img.device,
-            blocks=n * channels * -(-height // 8) * -(-width // 32),
-            threads=256,
-            args=[
-                img,
-                *taps,
-                out,
-                *(np.int32(v) for v in (channels, *ctx.in_size, height, width)),
-                np.int32(weights_x.shape[2]),
-                np.int32(weights_y.shape[2]),
-                *(np.int64(v) for v in (*img.stride(), *out.stride())),
-            ],
-            shared_bytes=256 * 4,
-        )
-        return out
+    def forward(
+        ctx: Any, img: torch.Tensor, taps: torch.Tensor, size: tuple[int, int], num_taps: int
+    ) -> torch.Tensor:
+        ctx.save_for_backward(taps)
+        ctx.in_size, ctx.num_taps = (img.shape[2], img.shape[3]), num_taps
+        return _forward(img, taps, size, num_taps)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        taps = ctx.saved_tensors
-        return _ResampleTransposed.apply(grads[0], ctx.in_size, *taps), None, None, None, None
+        (taps,) = ctx.saved_tensors
+        return (
+            _ResampleTransposed.apply(grads[0], taps, ctx.in_size, ctx.num_taps),
+            None,
+            None,
+            None,
+        )
 
 
 class _ResampleTransposed(torch.autograd.Function):
@@ -272,29 +387,32 @@ class _ResampleTransposed(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, grad: torch.Tensor, in_size: tuple[int, int], *taps: torch.Tensor
+        ctx: Any, grad: torch.Tensor, taps: torch.Tensor, in_size: tuple[int, int], num_taps: int
     ) -> torch.Tensor:
-        ctx.save_for_backward(*taps)
-        _, weights_x, _, weights_y = taps
-        grad_img = grad.new_empty(*grad.shape[:2], *in_size)
-        sizes = (grad.shape[1], *in_size, *grad.shape[2:], weights_x.shape[2], weights_y.shape[2])
+        ctx.save_for_backward(taps)
+        batch, channels, height, width = grad.shape
+        ctx.size, ctx.num_taps = (height, width), num_taps
+        grad_img = torch.empty((batch, channels, *in_size), dtype=grad.dtype, device=grad.device)
+        group = _group(channels)
+        bounds = 2 * (_TILE_COLUMNS + _TILE_ROWS)
         _cuda.launch(
             "resample",
-            _cuda.Kernel("resample", f"resample_backward<{_cuda.TYPE_NAMES[grad.dtype]}>"),
+            _kernel("resample_backward", (grad.dtype,), group),
             grad.device,
-            blocks=_cuda.blocks_for(grad_img.numel(), 256),
+            blocks=_blocks(batch, channels // group, in_size),
             threads=256,
             args=[
                 grad,
-                *taps,
+                taps,
                 grad_img,
-                *(np.int32(v) for v in sizes),
-                *(np.int64(v) for v in grad.stride()),
-                np.int64(grad_img.numel()),
+                *_sizes(batch, channels, *in_size, height, width, num_taps),
+                *(np.int64(s) for s in grad.stride()),
             ],
+            shared_bytes=(bounds + group * _CHUNK * _TILE_COLUMNS) * 4,
         )
         return grad_img
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        return _Resample.apply(grads[0], *ctx.saved_tensors), None, None, None, None, None
+        (taps,) = ctx.saved_tensors
+        return _Resample.apply(grads[0], taps, ctx.size, ctx.num_taps), None, None, None

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from model.distributed import Ranks
+from model.graphs import Run, Tensors, plainly
 from model.laplacian import laplacian_pyramid, num_levels
 
 _KEPT = 0.96
@@ -42,43 +43,56 @@ class BandMoments(nn.Module):
         self.register_buffer("weights", torch.zeros(count))
 
     def pull(
-        self, real_img: torch.Tensor, gen_img: torch.Tensor, level: float, ranks: Ranks
-    ) -> tuple[torch.Tensor, float]:
+        self,
+        real_img: torch.Tensor,
+        gen_img: torch.Tensor,
+        level: float,
+        ranks: Ranks,
+        run: Run = plainly,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Take a group of windows into account; where the generated ones should move.
 
         Args:
             real_img, gen_img: [N, 3, P, P] in [-1, 1], of about `level`.
             level: Octaves.
             ranks: Whose groups count together.
+            run: Does the work; see `model.graphs`.
 
         Returns:
             The gradient at `gen_img`, times its number of elements: of unit RMS where one band is
             a neper too strong; and the RMS deviation of the bands' standard deviations, nepers.
         """
-        leaf = gen_img.detach().float().requires_grad_(True)
-        bands = laplacian_pyramid(leaf)
+        (found,) = run("moments", _both_moments, [real_img.detach(), gen_img.detach()])
         about = min(max(round((level - self.lowest) * _PER_OCTAVE), 0), len(self.weights) - 1)
-        found = torch.stack(
-            [
-                _moments(laplacian_pyramid(real_img.detach().float())),
-                _moments([band.detach() for band in bands]),
-            ]
-        )
         ranks.average_tensor(found)
         self.sums[about] = _KEPT * self.sums[about] + (1 - _KEPT) * found
         self.weights[about] = _KEPT * self.weights[about] + (1 - _KEPT)
-        mean, square = (self.sums[about] / self.weights[about]).unbind(1)
-        std = (square - mean.square()).clamp_min(1e-8).sqrt()  # [real or generated, band, channel]
-        stronger = (std[1] / std[0]).log()
-        brighter = (mean[1] - mean[0]) / std[0]
+        known = self.sums[about] / self.weights[about]
+        grad, deviation = run("moments' pull", _pull, [gen_img.detach(), known])
+        return grad, deviation
+
+
+def _both_moments(real_img: torch.Tensor, gen_img: torch.Tensor) -> Tensors:
+    both = [_moments(laplacian_pyramid(img.float())) for img in (real_img, gen_img)]
+    return (torch.stack(both),)
+
+
+def _pull(gen_img: torch.Tensor, known: torch.Tensor) -> Tensors:
+    """The gradient and the deviation; `known`: [real or generated, mean or square, band, 3]."""
+    mean, square = known.unbind(1)
+    std = (square - mean.square()).clamp_min(1e-8).sqrt()  # [real or generated, band, channel]
+    stronger = (std[1] / std[0]).log()
+    brighter = (mean[1] - mean[0]) / std[0]
+    with torch.enable_grad():
+        leaf = gen_img.float().requires_grad_(True)
         loss = leaf.new_zeros(())
-        for number, band in enumerate(bands):
+        for number, band in enumerate(laplacian_pyramid(leaf)):
             centred = band - mean[1, number, :, None, None]
             power = centred.square().mean((0, 2, 3)) / (2 * std[1, number])
             loss = loss + (stronger[number].clamp(-_MOST, _MOST) * power).sum()
             loss = loss + (brighter[number].clamp(-_MOST, _MOST) * band.mean((0, 2, 3))).sum()
         (grad,) = torch.autograd.grad(loss, leaf)
-        return grad * (grad.numel() / 3), float(stronger.square().mean().sqrt())
+    return grad * (grad.numel() / 3), stronger.square().mean().sqrt()
 
 
 def _moments(bands: list[torch.Tensor]) -> torch.Tensor:

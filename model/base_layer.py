@@ -38,7 +38,6 @@ _BEST, _LEAST = 88, 10  # qualities of the codec
 _QUICK, _THOROUGH = 9, 8
 """Speeds of the codec: where bytes are plenty, and where they are not."""
 _SAMPLE = 12  # tiles that tell how many bytes a quality takes
-_LANCZOS_LOBES = 3
 _FORMATS = ("AVIF", "WEBP")
 _MAX_PIXELS = 1 << 29
 _HEAD_BYTES = 8
@@ -130,25 +129,17 @@ class BaseLayer(nn.Module):
         pixels = getattr(self, f"mip{number}")
         density = self.density / 2**number
         step = density / pixels_per_unit
-        reach = math.ceil(_LANCZOS_LOBES * max(step, 1.0)) + 1
-        origins, firsts, size = [], [], []
-        for axis, nodes in enumerate((xs, ys)):
-            length = pixels.shape[1 - axis]
-            reached = min(math.ceil(nodes.shape[1] * step) + 2 * reach + 1, length)
-            low = (nodes[:, 0] + self.field_size[axis] / 2) * density - step / 2
-            # Inside the picture: beyond what is cut out its edge goes on.
-            first = (low.floor() - reach).clamp(0, length - reached)
-            origins.append(low - first)
-            firsts.append(first.long().tolist())
-            size.append(reached)
-        width, height = size
-        cut = torch.stack(
-            [pixels[y : y + height, x : x + width] for x, y in zip(*firsts, strict=True)]
+        origins = [
+            (nodes[:, 0] + side / 2) * density - step / 2
+            for nodes, side in zip((xs, ys), self.field_size, strict=True)
+        ]
+        read = resample(
+            pixels.permute(2, 0, 1).expand(len(xs), -1, -1, -1),
+            torch.stack(origins, 1),
+            torch.full((len(xs),), step, dtype=torch.float64),
+            (ys.shape[1], xs.shape[1]),
+            filter="mixed",
         )
-        img = cut.permute(0, 3, 1, 2).float()
-        steps = torch.full((len(xs),), step, dtype=torch.float64)
-        shape = (ys.shape[1], xs.shape[1])
-        read = resample(img, torch.stack(origins, 1), steps, shape, filter="mixed")
         return read.mul_(1 / 127.5).sub_(1)
 
     def get_extra_state(self) -> torch.Tensor:

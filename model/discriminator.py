@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from kernels.bias_lrelu import bias_lrelu
 from model.config import DiscriminatorConfig
 from model.layers import LEVEL_FEATURES, level_features
 
@@ -29,7 +30,7 @@ class DownBlock(nn.Module):
     def forward(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
         """`x` [N, inputs, H, W], `w` [N, w_dim] -> [N, outputs, H / 2, W / 2]."""
         h = F.leaky_relu(self.conv1(x) + self.shift(w)[:, :, None, None], 0.2)
-        h = F.avg_pool2d(F.leaky_relu(self.conv2(h), 0.2), 2)
+        h = F.avg_pool2d(_activated(self.conv2, h), 2)
         return cast(torch.Tensor, (h + self.skip(F.avg_pool2d(x, 2))) * math.sqrt(0.5))
 
 
@@ -75,15 +76,23 @@ class Discriminator(nn.Module):
         w = F.leaky_relu(self.level1(level_features(levels, self.level_range)), 0.2)
         w = self.level2(w)
         with torch.autocast(img.device.type, dtype, enabled=dtype != torch.float32):
-            x = F.leaky_relu(self.stem(F.pixel_unshuffle(img, self.config.stem)), 0.2)
+            x = _activated(self.stem, F.pixel_unshuffle(img, self.config.stem))
             for block in self.blocks:
                 x = block(x, w)
             if self.config.compared:
                 x = torch.cat([x, spread(x.float(), self.config.compared).to(x.dtype)], dim=1)
-            x = F.leaky_relu(self.last(x), 0.2)
+            x = _activated(self.last, x)
         h = F.leaky_relu(self.dense(x.float().flatten(1)), 0.2)
         projected = (h * w).sum(1, keepdim=True) / math.sqrt(w.shape[1])
         return cast(torch.Tensor, self.logit(h) + projected)
+
+
+def _activated(conv: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """A convolution, its bias and the nonlinearity; on a GPU the last two in one pass."""
+    assert isinstance(conv, nn.Conv2d)
+    if not x.is_cuda:
+        return F.leaky_relu(conv(x), 0.2)
+    return bias_lrelu(F.conv2d(x, conv.weight, padding=conv.padding), conv.bias)
 
 
 def spread(x: torch.Tensor, count: int) -> torch.Tensor:

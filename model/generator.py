@@ -14,10 +14,11 @@ is fixed in the field.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import cast
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias, cast
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -26,14 +27,18 @@ from model.base_layer import BaseLayer
 from model.config import GeneratorConfig
 from model.filters import kaiser_lowpass
 from model.fourier_input import FourierInput
-from model.lattice import Span, StageSpans, coordinates, stage_spans
+from model.lattice import Span, StageSpans, coordinates, lattices_of, stage_spans
 from model.layers import Mapping, ModulatedConv, SynthesisConv
 from model.noise_input import NoiseInput
-from model.scale import Lattice, density
+from model.scale import density
 from model.space import Window, check_batch
 
 FEATURE_GAIN = 4.0
 """Brings octaves of the base layer, of about 0.1, near unit power."""
+
+
+Synthesize: TypeAlias = "Callable[[Sequence[Place], Sequence[Heard], torch.Tensor], torch.Tensor]"
+"""See `Generator.synthesize`."""
 
 
 class Stage(nn.Module):
@@ -87,15 +92,20 @@ class Generator(nn.Module):
         """Pixels of the coarsest stage's lattice: windows of one batch agree modulo this."""
         return 1 << (len(self.config.widths) - 1)
 
-    def lattices(self, windows: Sequence[Window]) -> list[tuple[Lattice, Lattice]]:
-        """The (x, y) lattices of `windows`."""
-        d = density(windows[0].level, self.config.patch_size)
-        return [(Lattice.at(w.origin_xy[0], d), Lattice.at(w.origin_xy[1], d)) for w in windows]
-
     def alignments(self, windows: Sequence[Window]) -> list[tuple[int, int]]:
         """Positions of `windows` on the coarsest lattice; equal ones can share a batch."""
-        a = self.alignment
-        return [(x.first % a, y.first % a) for x, y in self.lattices(windows)]
+        (x, _), (y, _) = self._lattices(windows)
+        return list(zip((x % self.alignment).tolist(), (y % self.alignment).tolist(), strict=True))
+
+    def _lattices(
+        self, windows: Sequence[Window]
+    ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+        """First pixels and phases of `windows` of one level, along x and along y."""
+        d = density(windows[0].level, self.config.patch_size)
+        return (
+            lattices_of([w.origin_xy[0] for w in windows], d),
+            lattices_of([w.origin_xy[1] for w in windows], d),
+        )
 
     def forward(
         self,
@@ -103,6 +113,7 @@ class Generator(nn.Module):
         z: torch.Tensor | None = None,
         dtype: torch.dtype = torch.float32,
         w: torch.Tensor | None = None,
+        synthesize: Synthesize | None = None,
     ) -> torch.Tensor:
         """Render windows of one level and size.
 
@@ -111,6 +122,7 @@ class Generator(nn.Module):
             z: Latents, float32 [N, z_dim]; None where the scene is single.
             dtype: Of the convolutions; the image is summed in float32.
             w: Style, float32 [1 or N, style_dim], in place of what the mapping makes of `z`.
+            synthesize: In place of the method of that name.
 
         Returns:
             float32 [N, 3, H, W], not clamped.
@@ -126,17 +138,30 @@ class Generator(nn.Module):
             )
         places = self._places(windows)
         w = self.mapping(windows[0].level, z) if w is None else w
-        scene = self._scene(w)
+        heard = self._hear(places, self._scene(w), dtype)
+        return (synthesize or self.synthesize)(places, heard, w)
+
+    def synthesize(
+        self, places: Sequence[Place], heard: Sequence[Heard], w: torch.Tensor
+    ) -> torch.Tensor:
+        """What the layers make of what is heard: the same operations for every place and level.
+
+        Args:
+            places: Where every stage lies, coarsest first; only how they lie to each other counts.
+            heard: At every stage.
+            w: Style, float32 [1 or N, style_dim].
+
+        Returns:
+            float32 [N, 3, H, W].
+        """
         h: torch.Tensor | None = None
         image: torch.Tensor | None = None
-        below: _Place | None = None
-        heard: _Heard | None = None
-        for stage, here in zip(self.stages, places, strict=True):
-            heard = self._hear(cast(Stage, stage), here, below, heard, scene, dtype)
-            x = self._enter(cast(Stage, stage), here, below, heard, h, w, scene, dtype)
+        below: Place | None = None
+        for stage, here, entering in zip(self.stages, places, heard, strict=True):
+            x = self._enter(cast(Stage, stage), here, below, entering, h, w)
             for conv in cast(Stage, stage).convs:
                 x = conv(x, w)
-            image = self._add_image(cast(Stage, stage), here, below, heard, x, image, w)
+            image = self._add_image(cast(Stage, stage), here, below, entering, x, image, w)
             h, below = x, here
         return cast(torch.Tensor, image)
 
@@ -147,104 +172,142 @@ class Generator(nn.Module):
         which = w.detach()[:, self.config.w_dim :]
         return _Scene(which, self.noise.tables_of(which) if self.noise else None)
 
-    def _places(self, windows: Sequence[Window]) -> list[_Place]:
+    def _places(self, windows: Sequence[Window]) -> list[Place]:
         """Where every stage lies, coarsest first."""
         config, n = self.config, len(self.config.widths)
         margin = config.convs_per_stage * SynthesisConv.margin(
             config.nonlinearity_oversampling, config.filter_taps
         )
 
-        def spans(lattice: Lattice, size: int) -> list[StageSpans]:
-            window = Span(lattice.first, lattice.first + size)
-            return stage_spans(window, n, margin, config.filter_taps)
+        def spans(first: int, size: int) -> list[StageSpans]:
+            return stage_spans(Span(first, first + size), n, margin, config.filter_taps)
 
-        lattices = self.lattices(windows)
-        spans_x = [spans(x, windows[0].width) for x, _ in lattices]
-        spans_y = [spans(y, windows[0].height) for _, y in lattices]
         d = density(windows[0].level, config.patch_size)
+        (first_x, phase_x), (first_y, phase_y) = self._lattices(windows)
+        spans_x = spans(int(first_x[0]), windows[0].width)
+        spans_y = spans(int(first_y[0]), windows[0].height)
+
+        def centres(
+            entry: Span, firsts: np.ndarray, phases: np.ndarray, stage: int
+        ) -> torch.Tensor:
+            # The windows agree modulo the coarsest pixels: each one's spans are the first one's,
+            # moved by whole pixels of every stage.
+            begins = entry.begin + ((firsts - firsts[0]) >> stage)
+            return coordinates(begins, phases, entry.size, stage, d)
+
         return [
-            _Place(
+            Place(
                 stage=n - 1 - k,
-                x=spans_x[0][k],
-                y=spans_y[0][k],
-                xs=coordinates([x for x, _ in lattices], [s[k].entry for s in spans_x], k, d),
-                ys=coordinates([y for _, y in lattices], [s[k].entry for s in spans_y], k, d),
+                x=spans_x[k],
+                y=spans_y[k],
+                xs=centres(spans_x[k].entry, first_x, phase_x, k),
+                ys=centres(spans_y[k].entry, first_y, phase_y, k),
                 density=d / 2**k,
             )
             for k in reversed(range(n))
         ]
 
     def _hear(
+        self, places: Sequence[Place], scene: _Scene | None, dtype: torch.dtype
+    ) -> list[Heard]:
+        """What every stage newly hears: octaves of the base layer, of noise and of waves."""
+        octaves = self._octaves(places)
+        plans = [self.noise.speaking(p.stage, p.density) if self.noise else {} for p in places]
+        waves = [self.fourier.speaking(p.stage, p.density) if self.fourier else {} for p in places]
+        lattices: list[torch.Tensor] = []
+        for here, bands, some in zip(places, plans, waves, strict=True):
+            for band in bands:
+                lattices += cast(NoiseInput, self.noise).nodes(band, here.xs, here.ys)
+            lattices += [here.xs, here.ys] if some else []
+        moved = iter(_moved(lattices, self.device))
+        heard = []
+        tables = None if scene is None else scene.tables
+        for number, here in enumerate(places):
+            maps = [] if octaves is None else [octaves[number][0].permute(0, 2, 3, 1)]
+            mixes = [] if octaves is None else [self._base_mix(number)]
+            for band, weight in plans[number].items():
+                noise = cast(NoiseInput, self.noise)
+                maps.append(noise.read(next(moved), next(moved), weight, tables))
+                mixes.append(noise.mix[here.stage][band])
+            heard.append(
+                Heard(
+                    features=torch.cat([m.to(dtype) for m in maps], 3) if maps else None,
+                    mix=torch.cat(mixes).to(dtype) if mixes else None,
+                    waves=self._waves(here, waves[number], moved, scene, dtype),
+                    picture=None if octaves is None else octaves[number][1],
+                    dtype=dtype,
+                )
+            )
+        return heard
+
+    def _octaves(
+        self, places: Sequence[Place]
+    ) -> list[tuple[torch.Tensor, torch.Tensor | None]] | None:
+        """What the base layer newly says at every stage, and, at the finest, all of it."""
+        if self.base is None:
+            return None
+        octaves: list[tuple[torch.Tensor, torch.Tensor | None]] = []
+        known: torch.Tensor | None = None
+        below: Place | None = None
+        for here in places:
+            picture = octave = self.base.read(here.xs, here.ys, here.density)
+            if known is not None and below is not None:
+                coarser = _crop(known, below.x.entry, below.x.exit, below.y.entry, below.y.exit)
+                octave = picture - self._upsample(
+                    coarser, below.x.exit, here.x.entry, below.y.exit, here.y.entry
+                )
+            octaves.append((octave, picture if here.stage == len(places) - 1 else None))
+            known, below = picture, here
+        return octaves
+
+    def _base_mix(self, number: int) -> torch.Tensor:
+        """The base layer's octave into the channels of a stage, [3, width]."""
+        mix = cast(torch.Tensor, cast(Stage, self.stages[number]).base)
+        return mix if number == 0 else mix * FEATURE_GAIN
+
+    def _waves(
         self,
-        stage: Stage,
-        here: _Place,
-        below: _Place | None,
-        heard_below: _Heard | None,
+        here: Place,
+        weights: dict[int, float],
+        moved: Iterator[torch.Tensor],
         scene: _Scene | None,
         dtype: torch.dtype,
-    ) -> _Heard | None:
-        """What the base layer and the noise newly say at a stage."""
-        maps: list[torch.Tensor] = []
-        mixes: list[torch.Tensor] = []
-        picture: torch.Tensor | None = None
-        if self.base is not None and stage.base is not None:
-            picture = octave = self.base.read(here.xs, here.ys, here.density)
-            if below is not None and heard_below is not None and heard_below.picture is not None:
-                known = _crop(
-                    heard_below.picture, below.x.entry, below.x.exit, below.y.entry, below.y.exit
-                )
-                octave = picture - self._upsample(
-                    known, below.x.exit, here.x.entry, below.y.exit, here.y.entry
-                )
-            maps.append(octave.permute(0, 2, 3, 1))
-            mixes.append(stage.base if below is None else stage.base * FEATURE_GAIN)
-        if self.noise is not None:
-            tables = None if scene is None else scene.tables
-            for number, weight in self.noise.speaking(here.stage, here.density).items():
-                maps.append(self.noise.read(number, here.xs, here.ys, weight, tables))
-                mixes.append(self.noise.mix[here.stage][number])
-        if not maps:
+    ) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """The waves that speak at a stage, as two factors; `moved` gives their coordinates."""
+        if self.fourier is None or not weights:
             return None
-        features = torch.cat([part.to(dtype) for part in maps], 3)
-        return _Heard(features, torch.cat(mixes).to(dtype), picture)
+        which = None if scene is None else scene.which
+        xs, ys = next(moved), next(moved)
+        return self.fourier.factors(here.stage, xs, ys, weights, dtype, which)
 
     def _enter(
         self,
         stage: Stage,
-        here: _Place,
-        below: _Place | None,
-        heard: _Heard | None,
+        here: Place,
+        below: Place | None,
+        heard: Heard,
         h: torch.Tensor | None,
         w: torch.Tensor,
-        scene: _Scene | None,
-        dtype: torch.dtype,
     ) -> torch.Tensor:
         """What enters a stage: what its band newly holds, and the stage below on this lattice."""
-        n, height, width = len(here.xs), here.ys.shape[1], here.xs.shape[1]
+        n, height, width = len(here.xs), here.y.entry.size, here.x.entry.size
         if h is not None and below is not None and stage.narrow is not None:
             h = self._upsample(
                 stage.narrow(h, w), below.x.exit, here.x.entry, below.y.exit, here.y.entry
             )
             x = h.permute(0, 2, 3, 1).reshape(n, height, width * stage.width)
         else:
-            x = torch.zeros(n, height, width * stage.width, dtype=dtype, device=self.device)
-        # `x` is fresh: sums go in place, because passes over memory are what costs here.
-        waves = self.fourier.speaking(here.stage, here.density) if self.fourier else {}
-        if self.fourier and waves:
-            which = None if scene is None else scene.which
-            x.baddbmm_(*self.fourier.factors(here.stage, here.xs, here.ys, waves, dtype, which))
-        if heard is not None:
-            x.view(n, height * width, stage.width).baddbmm_(
-                heard.features.flatten(1, 2), heard.mix.expand(n, -1, -1)
-            )
+            shape = (n, height, width * stage.width)
+            x = torch.zeros(shape, dtype=heard.dtype, device=self.device)
+        heard.add_to(x)
         return x.view(n, height, width, stage.width).permute(0, 3, 1, 2)
 
     def _add_image(
         self,
         stage: Stage,
-        here: _Place,
-        below: _Place | None,
-        heard: _Heard | None,
+        here: Place,
+        below: Place | None,
+        heard: Heard,
         x: torch.Tensor,
         image: torch.Tensor | None,
         w: torch.Tensor,
@@ -256,10 +319,9 @@ class Generator(nn.Module):
             rgb = rgb + self._upsample(
                 image, below.x.image, here.x.image, below.y.image, here.y.image
             )
-        picture = None if heard is None else heard.picture
-        if picture is not None and here.stage == len(self.stages) - 1:
+        if heard.picture is not None:
             # Its octaves add up to itself: what the stages make is what it lacks.
-            rgb = rgb + _crop(picture, here.x.entry, here.x.image, here.y.entry, here.y.image)
+            rgb = rgb + _crop(heard.picture, here.x.entry, here.x.image, here.y.entry, here.y.image)
         return rgb
 
     def _upsample(
@@ -278,7 +340,7 @@ class Generator(nn.Module):
 
 
 @dataclass(frozen=True)
-class _Place:
+class Place:
     """Where one stage of a batch lies."""
 
     stage: int
@@ -305,15 +367,55 @@ class _Scene:
 
 
 @dataclass(frozen=True)
-class _Heard:
-    """What the base layer and octaves of noise say at the pixels of a stage's entry."""
+class Heard:
+    """What enters one stage of a batch besides the stage below."""
 
-    features: torch.Tensor
+    features: torch.Tensor | None
     """The base layer's octave, and octaves of noise, each times its weight: [N, H, W, F]."""
-    mix: torch.Tensor
+    mix: torch.Tensor | None
     """Into the stage's channels, [F, width]."""
+    waves: tuple[torch.Tensor, torch.Tensor] | None
+    """Mixed into channels, as two factors: [N, H, K] and [N, K, W * width]."""
     picture: torch.Tensor | None
-    """The base layer at this density, float32 [N, 3, H, W]."""
+    """At the finest stage the base layer itself, float32 [N, 3, H, W]."""
+    dtype: torch.dtype
+    """Of the convolutions."""
+    total: torch.Tensor | None = None
+    """In place of features, mix and waves what they come to, [N, H, W * width]."""
+
+    def add_to(self, x: torch.Tensor) -> None:
+        """Add all that is heard to features [N, H, W * width], which must be fresh: sums go in
+        place, because passes over memory are what costs a CPU here."""
+        if self.total is not None:
+            x.add_(self.total)
+        if self.waves is not None:
+            x.baddbmm_(*self.waves)
+        if self.features is not None and self.mix is not None:
+            n, _, _, count = self.features.shape
+            x.view(n, -1, self.mix.shape[1]).baddbmm_(
+                self.features.view(n, -1, count), self.mix.expand(n, -1, -1)
+            )
+
+    def totalled(self, width: int) -> Heard:
+        """The same as one sum into `width` channels: of one shape, whatever is heard at a level."""
+        tensors = [t for t in (self.features, *(self.waves or ())) if t is not None]
+        if not tensors:
+            return self
+        n, rows = tensors[0].shape[:2]
+        columns = self.features.shape[2] if self.features is not None else 0
+        columns = columns or tensors[-1].shape[2] // width
+        total = tensors[0].new_zeros(n, rows, columns * width)
+        self.add_to(total)
+        return replace(self, features=None, mix=None, waves=None, total=total)
+
+
+def _moved(tensors: Sequence[torch.Tensor], device: torch.device) -> Sequence[torch.Tensor]:
+    """Tensors of one dtype on a device, sent in one piece: many small copies cost more than it."""
+    if device.type == "cpu" or not tensors:
+        return tensors
+    sent = torch.cat([t.flatten() for t in tensors]).to(device, non_blocking=True)
+    parts = sent.split([t.numel() for t in tensors])
+    return [part.view(t.shape) for part, t in zip(parts, tensors, strict=True)]
 
 
 def _crop(x: torch.Tensor, from_x: Span, to_x: Span, from_y: Span, to_y: Span) -> torch.Tensor:

@@ -11,12 +11,14 @@ import torch
 from model.allocator import bound_memory
 from model.breathing import Breathe, breathe_between_layers
 from model.generator import Generator
+from model.graphs import Graphs
 from model.header import CheckpointHeader
 from model.latent import Latent, Seed
 from model.out_of_memory import render_in_halves
 from model.rendering import render_view
 from model.space import Window, check_batch
 from model.styles import Styles, draw_z
+from model.synthesis_graphs import SynthesisGraphs, widened
 
 
 class GeneratorSpace:
@@ -40,6 +42,9 @@ class GeneratorSpace:
         self.level_range = header.level_range
         self._styles = Styles(generator.mapping, generator.device)
         self._breathe: Breathe | None = None
+        self._graphs: SynthesisGraphs | None = None
+        if generator.device.type == "cuda":
+            self._graphs = SynthesisGraphs(generator, Graphs())
 
     @property
     def device(self) -> torch.device:
@@ -53,8 +58,11 @@ class GeneratorSpace:
     def breathe_with(self, breathe: Breathe) -> None:
         """From now on, call `breathe` after every layer, in the thread that renders.
 
-        It may wait, or raise, to give up what is being rendered: `render` then raises the same.
+        It may wait, or raise, to give up what is being rendered: `render` then raises the same. On
+        a GPU, which is done in milliseconds, nothing is called.
         """
+        if self._graphs is not None:
+            return
         if self._breathe is None:
             breathe_between_layers(self.generator, lambda: self._breathe and self._breathe())
         self._breathe = breathe
@@ -70,10 +78,21 @@ class GeneratorSpace:
         parts: dict[int, torch.Tensor] = {}
         for indices in groups.values():
             img = render_in_halves(
-                lambda some: self.generator(some, z, self.dtype, w), [windows[i] for i in indices]
+                lambda some: self._images(some, z, w), [windows[i] for i in indices]
             )
             parts |= dict(zip(indices, img.clamp_(-1, 1), strict=True))
         return torch.stack([parts[i] for i in range(len(windows))])
+
+    def _images(
+        self, windows: Sequence[Window], z: torch.Tensor | None, w: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Windows of one alignment, [N, 3, H, W]."""
+        if self._graphs is None:
+            return self.generator(windows, z, self.dtype, w)
+        grown, (left, top) = widened(windows, self.patch_size, self.generator.alignment)
+        img = self.generator(grown, z, self.dtype, w, self._graphs)
+        height, width = windows[0].height, windows[0].width
+        return img[:, :, top : top + height, left : left + width]
 
     def _style(self, window: Window) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """z [1, z_dim] of a seed, or w [1, style_dim] of a blend; neither for a single scene."""

@@ -8,11 +8,13 @@ value, whichever tile asked for it; a tile only computes a wider or narrower ran
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
-from model.scale import Lattice
+from model.scale import PHASE_STEPS
 
 
 @dataclass(frozen=True)
@@ -66,11 +68,23 @@ def stage_spans(output: Span, stages: int, margin: int, taps: int) -> list[Stage
     return spans
 
 
+def lattices_of(origins: Sequence[float], pixels_per_unit: float) -> tuple[np.ndarray, np.ndarray]:
+    """`Lattice.at` of many low edges (field units) at once: first pixels int64, phases float64."""
+    steps = np.rint(np.asarray(origins) * pixels_per_unit * PHASE_STEPS).astype(np.int64)
+    return steps // PHASE_STEPS, (steps % PHASE_STEPS) / PHASE_STEPS
+
+
 def coordinates(
-    lattices: list[Lattice], spans: list[Span], stage: int, pixels_per_unit: float
+    begins: np.ndarray, phases: np.ndarray, size: int, stage: int, pixels_per_unit: float
 ) -> torch.Tensor:
-    """Centres of stage pixels, float64 [N, size], field units; one span a lattice."""
-    begin = torch.tensor([s.begin for s in spans], dtype=torch.float64)
-    phase = torch.tensor([lattice.phase for lattice in lattices], dtype=torch.float64)
-    index = begin[:, None] + torch.arange(spans[0].size, dtype=torch.float64)
-    return (phase[:, None] + (index + 0.5) * 2**stage) / pixels_per_unit
+    """Centres of stage pixels, float64 [N, size], field units.
+
+    Args:
+        begins: First pixel of each lattice's span, at this stage. [N].
+        phases: Of the windows' lattices, pixels of stage 0. [N].
+        size: Pixels of each span.
+        stage: Stage 0 is the finest here.
+        pixels_per_unit: Density of stage 0.
+    """
+    index = begins[:, None] + np.arange(size, dtype=np.float64)
+    return torch.from_numpy((phases[:, None] + (index + 0.5) * 2**stage) / pixels_per_unit)

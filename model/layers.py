@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from kernels.bias_lrelu import bias_lrelu
 from kernels.filtered_lrelu import filtered_lrelu
 
 
@@ -58,7 +59,7 @@ class ModulatedConv(nn.Module):
 
     def _folded(self, w: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         """Weights times the style of `w` [1, w_dim], demodulated; kept for tiles of the level."""
-        keeps = not self.training and not torch.is_grad_enabled()
+        keeps = not (self.training or torch.is_grad_enabled() or _is_captured(w))
         kept = self._kept if keeps else None
         version = (_versions(self), dtype)
         if kept is not None and kept.version != version:
@@ -66,7 +67,8 @@ class ModulatedConv(nn.Module):
         if kept is not None and kept.w is w:
             return kept.weight
         style = self.affine(w)
-        if kept is not None and torch.equal(kept.style, style):
+        # To compare waits for a GPU, and there folding costs less than that.
+        if kept is not None and not w.is_cuda and torch.equal(kept.style, style):
             self._kept = kept._replace(w=w)
             return kept.weight
         weight = self.weight * style[0].view(1, -1, 1, 1)
@@ -76,6 +78,11 @@ class ModulatedConv(nn.Module):
         if keeps:
             self._kept = _Kept(version, w, style, weight)
         return weight
+
+
+def _is_captured(w: torch.Tensor) -> bool:
+    """Whether a CUDA graph takes down what is done to `w`: what it replays may rest on no value."""
+    return w.is_cuda and torch.cuda.is_current_stream_capturing()
 
 
 class _Kept(NamedTuple):
@@ -115,11 +122,15 @@ class SynthesisConv(nn.Module):
 
     def forward(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
         """`x` [N, inputs, H, W], `w` [1 or N, w_dim] -> [N, outputs, H - 2 margin, ...]."""
-        x = self.conv(x, w, self.bias)
+        # A GPU adds the bias with the nonlinearity, a CPU with the convolution: a pass less each.
+        inside, after = (None, self.bias) if x.is_cuda else (self.bias, None)
+        x = self.conv(x, w, inside)
         if self.oversampling == 1:
-            return filtered_lrelu(x, gain=1.0)
+            return bias_lrelu(x, after)
         # One zero in front keeps the lattice; every other pixel that would read padding is dropped.
-        return filtered_lrelu(x, self.fir, self.fir, up=2, down=2, padding=(1, 0, 1, 0), gain=1.0)
+        return filtered_lrelu(
+            x, self.fir, self.fir, after, up=2, down=2, padding=(1, 0, 1, 0), gain=1.0
+        )
 
 
 class Mapping(nn.Module):
@@ -153,18 +164,22 @@ class Mapping(nn.Module):
             [1 or N, w_dim + passed].
         """
         if self.z_dim or self.training or torch.is_grad_enabled():
-            return self.of_levels(self._levels(level), z)
+            return self._of_level(level, z)
         kept, version = self._kept, (level, _versions(self))
         if kept is None or kept[0] != version:
-            kept = self._kept = (version, self.of_levels(self._levels(level), z))
+            kept = self._kept = (version, self._of_level(level, z))
         return kept[1]  # the same tensor for a level: layers know by it what they have folded
 
-    def _levels(self, level: float) -> torch.Tensor:
-        return torch.tensor([level], device=self.dense1.weight.device)
+    def _of_level(self, level: float, z: torch.Tensor | None) -> torch.Tensor:
+        features = level_features(torch.tensor([level]), self.level_range)
+        # Sent without waiting: a level made on a GPU would wait for it.
+        return self._style(features.to(self.dense1.weight.device, non_blocking=True), z)
 
     def of_levels(self, levels: torch.Tensor, z: torch.Tensor | None) -> torch.Tensor:
         """Styles of levels [N], or of one level and latents [N, z_dim]: [N, w_dim + passed]."""
-        features = level_features(levels, self.level_range)
+        return self._style(level_features(levels, self.level_range), z)
+
+    def _style(self, features: torch.Tensor, z: torch.Tensor | None) -> torch.Tensor:
         if self.z_dim:
             if z is None or z.shape[1] != self.z_dim:
                 raise ValueError(f"z must be [N, {self.z_dim}], got {z if z is None else z.shape}.")
@@ -184,5 +199,6 @@ LEVEL_FEATURES = 9
 def level_features(level: torch.Tensor, level_range: tuple[float, float]) -> torch.Tensor:
     """Smooth description of levels: float [N] octaves to [N, 9], each in [-1, 1]."""
     t = (level - level_range[0]) / (level_range[1] - level_range[0])
-    angles = t[:, None] * math.pi * torch.tensor([0.5, 1.0, 2.0, 4.0], device=level.device)
+    half_turns = t * math.pi
+    angles = torch.stack([half_turns * factor for factor in (0.5, 1.0, 2.0, 4.0)], dim=1)
     return torch.cat([2 * t[:, None] - 1, angles.sin(), angles.cos()], dim=1)

@@ -96,29 +96,38 @@ class NoiseInput(nn.Module):
             pixels_per_unit, heard, self.config.noise_cutoff if finest else None
         )
 
+    def nodes(
+        self, octave: int, xs: torch.Tensor, ys: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Where a lattice lies in the table, as one band reads it.
+
+        Args:
+            octave: Which band.
+            xs: Column coordinates, float64 [N, W], field units, rising.
+            ys: Row coordinates, float64 [N, H], field units, rising.
+        """
+        per_unit = CELLS_PER_CYCLE * self.bands.top(octave)
+        x, y = self.shifts[octave]
+        return xs * per_unit + x, ys * per_unit + y
+
     def read(
         self,
-        octave: int,
-        xs: torch.Tensor,
-        ys: torch.Tensor,
+        node_x: torch.Tensor,
+        node_y: torch.Tensor,
         weight: float = 1.0,
         tables: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Noise of one band on a lattice.
 
         Args:
-            octave: Which band.
-            xs: Column coordinates, float64 [N, W], field units, rising.
-            ys: Row coordinates, float64 [N, H], field units, rising.
+            node_x: Columns of the table, from `nodes`; on any device.
+            node_y: Rows of it.
             weight: Factor on it: how far the band speaks.
             tables: From `tables_of`, where there are many scenes.
 
         Returns:
             float32 [N, H, W, features].
         """
-        nodes = CELLS_PER_CYCLE * self.bands.top(octave)  # per field unit
-        x, y = self.shifts[octave]
-        node_x, node_y = xs * nodes + x, ys * nodes + y
         if tables is None or len(tables) == 1:
             table = self.table if tables is None else tables[0]
             return feature_grid(table, node_x, node_y, periodic=True, weight=weight)

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kernels.resample import axis_taps
+from kernels.resample import axis_taps, resample
 from model.latent import Seed
+from model.lattice import lattices_of
 from model.pyramid_build import Box, Progress, PyramidFiles, find_or_build, mip_path
 from model.rendering import render_view
 from model.scale import Lattice, density, field_size_of, level_of_density
@@ -26,6 +27,10 @@ _FAULT_BYTES = 1 << 16
 """What Linux maps around a page that is touched, where the file is in its cache."""
 _MAPPED_BYTES = 1 << 30
 """Mapped by rendering before all is unmapped again: the files stay cached, the process small."""
+
+
+_GPU_SHARE, _GPU_ROWS = 0.25, 1024
+"""Of a GPU's free memory, at most; and lines that are sent there at a time."""
 
 
 class ImagePyramid:
@@ -44,6 +49,7 @@ class ImagePyramid:
         self._field_size = field_size_of(files.width, files.height)
         self._identity = f"image:{files.name}:{folder.name}:{patch_size}"
         self._mips: list[np.memmap] = []
+        self._on_gpu: list[torch.Tensor] = []
         self._mapped_bytes = 0  # threads may miscount it: it is no more than a hint
         for mip in range(files.num_mips):
             width, height = files.mip_size(mip)
@@ -147,7 +153,8 @@ class ImagePyramid:
             size: Pixels a side.
 
         Returns:
-            float32 [N, 3, size, size] in [-1, 1]; equal to `render` of the same windows.
+            float32 [N, 3, size, size] in [-1, 1]; equal to `render` of the same windows. After
+            `keep_on`, windows of one level are made there, and equal to rounding.
         """
         origins, octaves = np.asarray(origins_xy, np.float64), np.asarray(levels, np.float64)
         if origins.shape != (len(octaves), 2) or octaves.ndim != 1 or size < 1:
@@ -155,14 +162,55 @@ class ImagePyramid:
                 "sample needs origins_xy [N, 2], levels [N] and size >= 1, "
                 f"got {list(origins.shape)}, {list(octaves.shape)} and {size}."
             )
+        if self._on_gpu and len(set(octaves.tolist())) == 1:
+            return self._sample_on_gpu(origins, float(octaves[0]), size)
         out = np.empty((len(octaves), size, size, 3), np.float32)
         for image, (x, y), level in zip(out, origins.tolist(), octaves.tolist(), strict=True):
             self._render_into(image, (x, y), level)
         return _as_network_images(out)
 
+    def keep_on(self, device: torch.device) -> bool:
+        """Hold the picture in a GPU's memory too, so that `sample` costs the host nothing.
+
+        Returns:
+            False where it would take more than a quarter of the free memory: all stays as it is.
+        """
+        free, _ = torch.cuda.mem_get_info(device) if device.type == "cuda" else (1 << 62, 0)
+        if sum(mip.nbytes for mip in self._mips) > free * _GPU_SHARE:
+            return False
+        # In bands: a copy of a mapped file that is larger than memory must not be made here first.
+        for mip in self._mips:
+            pixels = torch.empty(mip.shape, dtype=torch.uint8, device=device)
+            for y in range(0, len(mip), _GPU_ROWS):
+                pixels[y : y + _GPU_ROWS] = torch.from_numpy(np.array(mip[y : y + _GPU_ROWS]))
+            self._on_gpu.append(pixels)
+        return True
+
     def close(self) -> None:
         """Let go of the mapped files; rendering afterwards raises ValueError."""
-        self._mips = []
+        self._mips, self._on_gpu = [], []
+
+    def _sample_on_gpu(self, origins: np.ndarray, level: float, size: int) -> torch.Tensor:
+        pixels_per_unit = density(level, self._patch_size)
+        step, mip = self._step_and_mip(pixels_per_unit)
+        shrink = 0.5**mip
+        corners = [
+            ((firsts + phases) * step + length / 2) * shrink
+            for (firsts, phases), length in (
+                (lattices_of(origins[:, 0], pixels_per_unit), self._files.width),
+                (lattices_of(origins[:, 1], pixels_per_unit), self._files.height),
+            )
+        ]
+        img = self._on_gpu[mip].permute(2, 0, 1).expand(len(origins), -1, -1, -1)
+        steps = torch.full((len(origins),), step * shrink, dtype=torch.float64)
+        places = torch.from_numpy(np.stack(corners, 1))
+        return resample(img, places, steps, (size, size)).mul_(1 / 127.5).sub_(1)
+
+    def _step_and_mip(self, pixels_per_unit: float) -> tuple[float, int]:
+        """Image pixels per pixel of a window of this density, and the halving to read."""
+        step = self.base_density / pixels_per_unit
+        mip = max(0, math.floor(math.log2(step / _OVERSAMPLING)))
+        return step, min(mip, len(self._mips) - 1)
 
     def _render_into(self, out: np.ndarray, origin_xy: tuple[float, float], level: float) -> None:
         """Fill `out` (float32 [H, W, 3], 0 to 255) with the window at `origin_xy` and `level`."""
@@ -172,9 +220,7 @@ class ImagePyramid:
         if not all(map(math.isfinite, (*origin_xy, level))):
             raise ValueError(f"origin and level must be finite, got {origin_xy} and {level}.")
         pixels_per_unit = density(level, self._patch_size)
-        step = self.base_density / pixels_per_unit
-        mip = max(0, math.floor(math.log2(step / _OVERSAMPLING)))
-        mip = min(mip, len(mips) - 1)
+        step, mip = self._step_and_mip(pixels_per_unit)
         shrink = 0.5**mip
         pixels = mips[mip]
         taps = []

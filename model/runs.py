@@ -34,7 +34,7 @@ from model.distributed import Ranks
 from model.events import FOLDER as EVENTS
 from model.generator import Generator
 from model.generator_space import GeneratorSpace, choose_dtype
-from model.out_of_memory import free_cached, is_out_of_memory
+from model.out_of_memory import is_out_of_memory
 from model.placement.frame import FRAME
 from model.placement.places_csv import state_path
 from model.presets import Preset
@@ -303,9 +303,7 @@ class Run:
                 "not even one window at a time fits into memory; close what else uses it, or "
                 "start with a smaller preset."
             )
-        for network in (trainer.G, trainer.D):
-            network.zero_grad(set_to_none=True)
-        free_cached()
+        trainer.free_memory()
         trainer.train = replace(trainer.train, group_size=size, groups=2 * trainer.train.groups)
         self.preset = replace(self.preset, train=trainer.train)
         save_config(self.folder, self.preset, self.data)

@@ -22,7 +22,8 @@ from model.consistency import coarser_windows, draw_near_octaves, draw_octaves, 
 from model.discriminator import Discriminator
 from model.distributed import Ranks
 from model.ema import update_ema
-from model.generator import Generator
+from model.generator import Generator, Synthesize
+from model.graphs import Graphs, Run, Tensors, plainly
 from model.losses import (
     discriminator_loss,
     diversity,
@@ -31,8 +32,10 @@ from model.losses import (
     ramp,
     reconstruction,
 )
+from model.out_of_memory import free_cached
 from model.sampling import LevelShare, draw_level, draw_windows, scheduled_shares
 from model.space import Window
+from model.synthesis_graphs import SynthesisGraphs
 from model.training_data import Reals, TrainingData
 
 
@@ -125,6 +128,15 @@ class Trainer:
         whoever needs the cores more. Returns the seconds that it waited, which do not count as
         training."""
         self._waited_s = 0.0
+        # On a GPU on a stream of its own: see `CudaRecorder`.
+        self._stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+        self._graphs = None if self._stream is None else Graphs()
+        self._run: Run = plainly if self._graphs is None else self._graphs.run
+        self._synthesize: dict[str, Synthesize] = {}
+        """On a GPU, by role: two results of a group are differentiated, one after the other."""
+        if self._graphs is not None:
+            for role in ("group", "coarser"):
+                self._synthesize[role] = SynthesisGraphs(self.G, self._graphs, role)
         self._make_optimizers()
         for network in (self.G, self.D):  # the average was copied from a network without hooks
             breathe_between_layers(network, self.give_way)
@@ -155,8 +167,18 @@ class Trainer:
     def finished(self) -> bool:
         return self.fraction >= 1
 
+    def free_memory(self) -> None:
+        """Give back what is only kept to be quicker, and gradients that were begun."""
+        for network in (self.G, self.D):
+            network.zero_grad(set_to_none=True)
+        if self._graphs is not None:
+            self._graphs.forget()
+        free_cached()
+
     def give_way(self) -> None:
         """Wait where somebody needs the cores more; see `breathe`."""
+        if self.device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+            return  # soon done, and a recording must not be left open
         self._waited_s += self.breathe()
 
     @property
@@ -170,6 +192,17 @@ class Trainer:
         Raises:
             Diverged: A loss is not finite; the weights are those before the step.
         """
+        if self._stream is None:
+            return self._step()
+        here = torch.cuda.current_stream(self.device)
+        self._stream.wait_stream(here)
+        try:
+            with torch.cuda.stream(self._stream):
+                return self._step()
+        finally:
+            here.wait_stream(self._stream)
+
+    def _step(self) -> TrainingStatus:
         began, waited = time.perf_counter(), self._waited_s
         adversarial = not self.data.is_registered or self.fraction >= self.train.adversarial_start
         self._set_rates(adversarial)
@@ -264,9 +297,9 @@ class Trainer:
         speaks = 1.0
         if self.data.is_registered:
             speaks = ramp(level, self.loss.adversarial_from, self.loss.adversarial_full)
-        gen_img = self.G(windows, z, self.dtype)
+        gen_img = self.G(windows, z, self.dtype, synthesize=self._synthesize.get("group"))
         grad_img = torch.zeros_like(gen_img)
-        losses: dict[str, float] = {}
+        losses: dict[str, torch.Tensor] = {}
         reals: Reals | None = None
         if self.data.is_registered:
             grad_img, losses["reconstruction"], reals = self._reconstruction(
@@ -279,13 +312,13 @@ class Trainer:
             weight = speaks * (self.loss.adversarial_weight if self.data.is_registered else 1.0)
             if self.loss.moments_weight:
                 grad_mom, losses["contrast"] = self.moments.pull(
-                    reals.images, gen_img, level, self.ranks
+                    reals.images, gen_img, level, self.ranks, self._run
                 )
                 grad_img = grad_img + weight * self.loss.moments_weight * grad_mom
             augment = self._augmentation()
             reals = Reals(augment(reals.images), reals.levels)
             if z is not None:
-                losses["diversity"] = diversity(gen_img.detach(), reals.images)
+                losses["diversity"] = gen_img.new_tensor(diversity(gen_img.detach(), reals.images))
             losses |= self._discriminator_step(reals, augment(gen_img.detach()), levels)
             grad_adv, losses["adversarial"] = self._adversarial_gradient(
                 reals, gen_img, levels, augment
@@ -296,11 +329,11 @@ class Trainer:
             grad_img = grad_img + grad_con
             losses |= loss_con
         gen_img.backward(grad_img / (grad_img.numel() * t.groups))
-        return losses
+        return _numbers(losses)
 
     def _reconstruction(
         self, windows: list[Window], gen_img: torch.Tensor, level: float
-    ) -> tuple[torch.Tensor, float, Reals]:
+    ) -> tuple[torch.Tensor, torch.Tensor, Reals]:
         """Gradient at the generator's output (of about unit power), the loss, and the truth."""
         truth = self.data.truth(windows)
         self.give_way()
@@ -310,7 +343,7 @@ class Trainer:
         loss = reconstruction(leaf, images, level, self.loss, known)
         (grad,) = torch.autograd.grad(loss, leaf)
         reals = Reals(images, torch.full((len(windows),), level, device=self.device))
-        return grad * leaf.numel(), float(loss.detach()), reals
+        return grad * leaf.numel(), loss.detach(), reals
 
     def _consistency(
         self,
@@ -318,7 +351,7 @@ class Trainer:
         z: torch.Tensor | None,
         gen_img: torch.Tensor,
         speaks: float,
-    ) -> tuple[torch.Tensor, dict[str, float]]:
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Gradient of the consistency with a coarser level, at `gen_img`.
 
         A coin decides which of the two levels gives way: both together would meet in a blur. Where
@@ -345,7 +378,9 @@ class Trainer:
             windows, octaves, config.patch_size, config.field_size, self.G.alignment
         )
         with torch.set_grad_enabled(not fine_gives_way):
-            coarse_img = self.G(coarse_windows, z, self.dtype)
+            coarse_img = self.G(
+                coarse_windows, z, self.dtype, synthesize=self._synthesize.get("coarser")
+            )
         fine, coarse = gen_img.detach(), coarse_img.detach()
         moved = (fine if fine_gives_way else coarse).requires_grad_(True)
         loss = scale_consistency(fine, coarse, windows, coarse_windows, config.patch_size)
@@ -353,7 +388,7 @@ class Trainer:
             return none, {}
         (grad,) = torch.autograd.grad(loss, moved)
         grad = grad * (weight * grad.numel())
-        told = {"consistency": float(loss.detach())}
+        told = {"consistency": loss.detach()}
         if fine_gives_way:
             return grad, told
         coarse_img.backward(grad / (grad.numel() * self.train.groups))
@@ -381,30 +416,43 @@ class Trainer:
 
     def _discriminator_step(
         self, reals: Reals, gen_img: torch.Tensor, levels: torch.Tensor
-    ) -> dict[str, float]:
-        self.opt_D.zero_grad(set_to_none=True)
-        real_logits = self.D(reals.images, reals.levels, self.dtype)
-        gen_logits = self.D(gen_img, levels, self.dtype)
-        loss_D = discriminator_loss(real_logits, gen_logits, self.loss.adversarial)
-        losses = {
-            "discriminator": float(loss_D.detach()),
-            "logit_gap": float((real_logits - gen_logits).detach().mean()),
-        }
-        interval = self.loss.penalty_interval
-        if self.d_steps % interval == 0:
-            r1 = gradient_penalty(self.D, reals.images, reals.levels)
-            r2 = gradient_penalty(self.D, gen_img, levels)
-            loss_D = loss_D + interval / 2 * (self.loss.r1_gamma * r1 + self.loss.r2_gamma * r2)
-            losses |= {"r1": float(r1.detach()), "r2": float(r2.detach())}
-        loss_D.backward()
-        self.ranks.average_gradients(self.D.parameters())
+    ) -> dict[str, torch.Tensor]:
+        """One update of the discriminator; what it reports."""
+        interval, params = self.loss.penalty_interval, list(self.D.parameters())
+        is_penalised = self.d_steps % interval == 0
+
+        def work(
+            real_img: torch.Tensor,
+            real_levels: torch.Tensor,
+            gen_img: torch.Tensor,
+            levels: torch.Tensor,
+        ) -> Tensors:
+            real_logits = self.D(real_img, real_levels, self.dtype)
+            gen_logits = self.D(gen_img, levels, self.dtype)
+            loss_D = discriminator_loss(real_logits, gen_logits, self.loss.adversarial)
+            told = [loss_D.detach(), (real_logits - gen_logits).detach().mean()]
+            if is_penalised:
+                r1 = gradient_penalty(self.D, real_img, real_levels)
+                r2 = gradient_penalty(self.D, gen_img, levels)
+                penalty = self.loss.r1_gamma * r1 + self.loss.r2_gamma * r2
+                loss_D = loss_D + interval / 2 * penalty
+                told += [r1.detach(), r2.detach()]
+            return *told, *torch.autograd.grad(loss_D, params)
+
+        results = self._run(
+            ("discriminator", is_penalised), work, [reals.images, reals.levels, gen_img, levels]
+        )
+        names = ("discriminator", "logit_gap", "r1", "r2")[: len(results) - len(params)]
+        for param, grad in zip(params, results[len(names) :], strict=True):
+            param.grad = grad
+        self.ranks.average_gradients(params)
         self.opt_D.step()
         self.d_steps += 1
-        return losses
+        return dict(zip(names, results, strict=False))
 
     def _adversarial_gradient(
         self, reals: Reals, gen_img: torch.Tensor, levels: torch.Tensor, augment: Augmentation
-    ) -> tuple[torch.Tensor, float]:
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Gradient of the adversarial loss at the generator's output, of unit mean power.
 
         `reals` are augmented already; `gen_img` is not.
@@ -413,18 +461,31 @@ class Trainer:
         all through training. Source: ByteDance's adversarial flow models (2025), section on
         gradient normalisation.
         """
-        leaf = gen_img.detach().requires_grad_(True)
-        with torch.no_grad():
-            real_logits = self.D(reals.images, reals.levels, self.dtype)
-        gen_logits = self.D(augment(leaf), levels, self.dtype)
-        loss = generator_loss(real_logits, gen_logits, self.loss.adversarial)
-        (grad,) = torch.autograd.grad(loss, leaf)
-        grad = grad / self.ranks.count  # as if of a mean over all ranks
-        rms = self._mean_rms(float(grad.square().mean().sqrt()))
+
+        def work(
+            real_img: torch.Tensor,
+            real_levels: torch.Tensor,
+            gen_img: torch.Tensor,
+            levels: torch.Tensor,
+        ) -> Tensors:
+            leaf = gen_img.requires_grad_(True)
+            with torch.no_grad():
+                real_logits = self.D(real_img, real_levels, self.dtype)
+            gen_logits = self.D(augment(leaf), levels, self.dtype)
+            loss = generator_loss(real_logits, gen_logits, self.loss.adversarial)
+            (grad,) = torch.autograd.grad(loss, leaf)
+            grad = grad / self.ranks.count  # as if of a mean over all ranks
+            return grad, loss.detach(), grad.square().mean().sqrt()
+
+        # Changes are drawn anew for every group: nothing to replay.
+        run = plainly if self.train.augment else self._run
+        inputs = [reals.images, reals.levels, gen_img.detach(), levels]
+        grad, loss, rms_here = run("adversarial", work, inputs)
+        rms = self._mean_rms(float(rms_here))
         self.adversarial_rms = (
             rms if self.adversarial_rms == 0 else (0.98 * self.adversarial_rms + 0.02 * rms)
         )
-        return grad / max(self.adversarial_rms, 1e-12), float(loss.detach())
+        return grad / max(self.adversarial_rms, 1e-12), loss
 
     def _mean_rms(self, rms: float) -> float:
         """The root of the mean square over all ranks."""
@@ -459,3 +520,11 @@ class Trainer:
         for name in _COUNTERS:
             # States of earlier versions lack the later counters.
             setattr(self, name, counters.get(name, getattr(self, name)))
+
+
+def _numbers(losses: dict[str, torch.Tensor]) -> dict[str, float]:
+    """Plain numbers; a GPU is waited for once."""
+    if not losses:
+        return {}
+    values = torch.stack([loss.float() for loss in losses.values()])
+    return dict(zip(losses, values.tolist(), strict=True))

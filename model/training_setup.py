@@ -173,6 +173,7 @@ def prepare(
     from model.distributed import join_ranks
     from model.header import read_header
     from model.opening import resolve_device
+    from model.pyramid import ImagePyramid
     from model.runs import Run
 
     folder = Path(recipe.folder)
@@ -189,6 +190,8 @@ def prepare(
         lambda: _open(recipe, folder, preset, data, report, tell, ranks, early)
     )
     try:
+        if device.type == "cuda" and isinstance(source.picture, ImagePyramid):
+            source.picture.keep_on(device)
         if not recipe.resume:
             preset = _fitted(recipe, preset, source)
         report("making the networks", 0.0)

@@ -69,3 +69,6 @@ __device__ __forceinline__ int64 global_thread() {
     return (int64)blockIdx.x * blockDim.x + threadIdx.x;
 }
 __device__ __forceinline__ int64 global_threads() { return (int64)gridDim.x * blockDim.x; }
+
+// What filtered_lrelu does with the signs of raised pixels.
+enum Signs { SIGNS_NONE = 0, SIGNS_WRITE = 1, SIGNS_READ = 2 };

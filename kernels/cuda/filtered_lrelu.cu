@@ -21,8 +21,6 @@
 //
 // Signs: 2 bits a raised pixel (1: below zero, 2: clamped), four rows of a column in one byte.
 
-enum Signs { SIGNS_NONE = 0, SIGNS_WRITE = 1, SIGNS_READ = 2 };
-
 // A raised value, gains already in it, after slope and clamp; `sign` is set, or (SIGNS_READ) obeyed.
 // A NaN stays one.
 template <int SIGNS>

@@ -57,8 +57,27 @@ def _filtered_lrelu() -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+def _bias_lrelu() -> tuple[str, ...]:
+    forms = [
+        f"{scalar}, {vector}, {last}"
+        for scalar, size in SCALARS.items()
+        for vector in (1, 16 // size)
+        for last in ("true", "false")
+    ]
+    return (
+        *(f"bias_lrelu<{form}, {given}>" for form in forms for given in ("false", "true")),
+        *(f"bias_lrelu_backward<{form}>" for form in forms),
+    )
+
+
 INSTANCES: dict[str, tuple[str, ...]] = {
+    "bias_lrelu": _bias_lrelu(),
     "filtered_lrelu": _filtered_lrelu(),
+    "filtered_lrelu_mma": tuple(
+        f"filtered_lrelu_mma<{scalar}, {mode}>"
+        for scalar in ("half_t", "bfloat_t")
+        for mode in MODES
+    ),
     "fourier_features": (
         "fourier_table",
         *(f"fourier_mix<{s}>" for s in SCALARS),
@@ -71,8 +90,10 @@ INSTANCES: dict[str, tuple[str, ...]] = {
         "feature_grid_gather",
     ),
     "resample": (
-        *(f"resample_forward<{s}>" for s in SCALARS),
-        *(f"resample_backward<{s}>" for s in SCALARS),
+        "resample_taps",
+        *(f"resample_forward<{s}, {s}, {group}>" for s in SCALARS for group in (1, 3)),
+        *(f"resample_forward<unsigned char, float, {group}>" for group in (1, 3)),
+        *(f"resample_backward<{s}, {group}>" for s in SCALARS for group in (1, 3)),
     ),
     "tile_to_rgba8": tuple(f"tile_to_rgba8<{s}>" for s in SCALARS),
 }

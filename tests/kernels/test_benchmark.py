@@ -65,6 +65,7 @@ def test_every_case_runs_and_its_row_adds_up(
     rates["float16_operations_per_s"] = 4e6
     rows = bench.measure_cases(all_cases(torch.device("cpu"), TINY, rival), timer, rates)
     assert {row["op"] for row in rows} == {
+        "bias_lrelu",
         "filtered_lrelu",
         "upfirdn2d",
         "fourier_features",

@@ -242,7 +242,7 @@ def test_cupys_own_compile_error_becomes_the_reason(
 
 @pytest.mark.parametrize(
     ("blocks", "threads", "shared", "says"),
-    [(2**31, 32, 0, "at most 2147483647"), (1, 2048, 0, "of 1024"), (1, 32, 50_000, "shorter")],
+    [(2**31, 32, 0, "at most 2147483647"), (1, 2048, 0, "of 1024"), (1, 32, 102_000, "shorter")],
 )
 def test_work_too_large_for_one_launch_is_refused(
     host: HostLauncher, blocks: int, threads: int, shared: int, says: str

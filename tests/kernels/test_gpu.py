@@ -6,12 +6,14 @@ Parity is tested where each kernel is; there a GPU is one more device.
 from __future__ import annotations
 
 import importlib
+import warnings
 from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 
 from kernels import (
+    bias_lrelu,
     feature_grid,
     filtered_lrelu,
     fourier_features,
@@ -41,6 +43,7 @@ def ops() -> dict[str, Callable[[], list[torch.Tensor]]]:
     x = torch.randn(2, 32, 65, 66, generator=rng).cuda().half()
     x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
     f = torch.hann_window(12).cuda() / 6
+    bias = torch.randn(32, generator=rng).cuda().requires_grad_()
     xs, ys = (torch.rand(2, n, generator=rng, dtype=torch.float64).cuda() for n in (40, 30))
     freqs = torch.randn(24, 2, generator=rng, dtype=torch.float64).cuda() * 100
     phases = torch.rand(24, generator=rng, dtype=torch.float64).cuda()
@@ -50,12 +53,14 @@ def ops() -> dict[str, Callable[[], list[torch.Tensor]]]:
     origin, step = torch.tensor([[0.5, 1.5], [-3.0, 2.0]]).double(), torch.tensor([1.3, 0.4])
 
     def with_grad(out: torch.Tensor, leaf: torch.Tensor) -> list[torch.Tensor]:
-        return [out, *torch.autograd.grad(out, leaf, out.detach())]
+        # Without its graph: that would tie `leaf` to the stream of this run.
+        return [out.detach(), *torch.autograd.grad(out, leaf, out.detach())]
 
     return {
         "filtered_lrelu": lambda: with_grad(
             filtered_lrelu(x, f, f, up=2, down=2, padding=9, impl="cuda"), x
         ),
+        "bias_lrelu": lambda: with_grad(bias_lrelu(x, bias, impl="cuda"), x),
         "upfirdn2d": lambda: with_grad(upfirdn2d(x, f, up=2, padding=5, impl="cuda"), x),
         "fourier_features": lambda: with_grad(
             fourier_features(xs, ys, freqs, phases, mix, impl="cuda"), mix
@@ -70,6 +75,7 @@ def ops() -> dict[str, Callable[[], list[torch.Tensor]]]:
 
 NAMES = (
     "filtered_lrelu",
+    "bias_lrelu",
     "upfirdn2d",
     "fourier_features",
     "feature_grid",
@@ -90,7 +96,9 @@ def test_repeated_runs_are_bit_equal(name: str) -> None:
 def test_nothing_waits_for_the_gpu(name: str) -> None:
     run = ops()[name]
     run()  # compiles
-    torch.cuda.set_sync_debug_mode("error")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that this mode is a prototype
+        torch.cuda.set_sync_debug_mode("error")
     try:
         run()
     finally:
@@ -117,7 +125,7 @@ def test_runs_on_torchs_current_stream(name: str) -> None:
     assert all(torch.equal(a, b) for a, b in zip(expected, actual))
 
 
-@pytest.mark.parametrize("name", ["filtered_lrelu", "upfirdn2d", "fourier_features"])
+@pytest.mark.parametrize("name", ["filtered_lrelu", "bias_lrelu", "upfirdn2d", "fourier_features"])
 def test_is_captured_in_a_cuda_graph(name: str) -> None:
     run = ops()[name]
     expected = run()

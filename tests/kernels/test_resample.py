@@ -158,12 +158,27 @@ def test_layouts_sizes_and_dtypes() -> None:
     assert resample(img[:, :, :1, :1], origin, step, (1, 1)).shape == (2, 3, 1, 1)
 
 
+def test_bytes_are_read_as_numbers() -> None:
+    rng = torch.Generator().manual_seed(0)
+    picture = torch.randint(256, (9, 12, 3), generator=rng, dtype=torch.uint8)
+    img = picture[1:, 2:].permute(2, 0, 1).expand(2, -1, -1, -1)
+    origin, step = torch.zeros(2, 2), torch.tensor([1.5, 0.5])
+    out = resample(img, origin, step, (3, 4), filter="mixed")
+    assert out.dtype == torch.float32
+    assert torch.equal(out, resample(img.float(), origin, step, (3, 4), filter="mixed"))
+    none = resample(img[:0], origin[:0], step[:0], (3, 4))
+    assert none.shape == (0, 3, 3, 4) and none.dtype == torch.float32
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"img": torch.zeros(1, 3, 4)}, "img must be"),
+        ({"img": torch.zeros(1, 3, 4, 5, dtype=torch.int32)}, "img must be"),
         ({"origin_xy": torch.zeros(2, 2)}, "origin_xy must be"),
         ({"step": torch.zeros(1)}, "step must be finite and > 0"),
+        ({"step": torch.full((1,), torch.inf)}, "step must be finite and > 0"),
+        ({"step": torch.full((1,), torch.nan)}, "step must be finite and > 0.*got nan"),
         ({"step": torch.ones(1, 1)}, "step must be floating"),
         ({"origin_xy": torch.full((1, 2), torch.nan)}, "origin_xy must be finite"),
         ({"size": (0, 3)}, "size must be"),

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from model.checkpoints import header_of
 from model.generator import Generator
 from model.generator_space import GeneratorSpace
-from model.lattice import Span, coordinates
+from model.lattice import coordinates, lattices_of
 from model.noise_input import CELLS_PER_CYCLE, TABLE, NoiseInput, noise_table
 from model.presets import Preset
 from model.scale import density
@@ -136,14 +136,16 @@ def test_noise_stays_at_its_place_at_every_level_and_repeats_far_off_only() -> N
     noise = NoiseInput(CONFIG)
     octave = noise.bands.count - 1
     point = torch.tensor([[0.137]], dtype=torch.float64)
-    here = noise.read(octave, point, point)
+    here = noise.read(*noise.nodes(octave, point, point))
     for step in (0.01, 0.003):
         lattice = point + step * torch.arange(-2, 3, dtype=torch.float64)
-        there = noise.read(octave, lattice, lattice)
+        there = noise.read(*noise.nodes(octave, lattice, lattice))
         torch.testing.assert_close(there[:, 2:3, 2:3], here)
     period = TABLE / CELLS_PER_CYCLE / (noise.bands.lowest * 2.0 ** (octave + 1))
-    torch.testing.assert_close(noise.read(octave, point + period, point - period), here)
-    assert (noise.read(octave, point + period / 3, point) - here).abs().max() > 0.1
+    torch.testing.assert_close(
+        noise.read(*noise.nodes(octave, point + period, point - period)), here
+    )
+    assert (noise.read(*noise.nodes(octave, point + period / 3, point)) - here).abs().max() > 0.1
 
 
 def test_noise_reaches_the_picture() -> None:
@@ -175,10 +177,10 @@ def test_octaves_of_the_base_layer_add_up_to_it() -> None:
     for stage in generator.stages:
         torch.nn.init.zeros_(stage.to_rgb.weight)  # type: ignore[union-attr, arg-type]
     window = Window((-0.3, -0.4), 2.3, 60, 70)
-    (x, y), d = generator.lattices([window])[0], density(2.3, 32)
+    d = density(2.3, 32)
     xs, ys = (
-        coordinates([lattice], [Span(lattice.first, lattice.first + size)], 0, d)
-        for lattice, size in ((x, 70), (y, 60))
+        coordinates(*lattices_of([origin], d), size, 0, d)
+        for origin, size in zip(window.origin_xy, (70, 60))
     )
     assert generator.base is not None
     with torch.no_grad():
@@ -228,14 +230,18 @@ def test_scenes_hear_their_own_noise_and_latents_between_pass_over() -> None:
     scenes = torch.cat([scenes, (scenes[:1] + 0.05 * scenes[1:2])])
     at = torch.arange(64, dtype=torch.float64)[None] * 0.11
     many = at.expand(len(scenes), -1)
-    heard = noise.read(2, many, many, tables=noise.tables_of(scenes)).flatten(1).double()
-    power = noise.read(2, at, at).double().square().mean().expand(13)
+    heard = (
+        noise.read(*noise.nodes(2, many, many), tables=noise.tables_of(scenes)).flatten(1).double()
+    )
+    power = noise.read(*noise.nodes(2, at, at)).double().square().mean().expand(13)
     torch.testing.assert_close(heard.square().mean(1), power, atol=0.1, rtol=0)
     likeness = torch.corrcoef(heard)
     unlike = likeness[:12, :12][~torch.eye(12, dtype=torch.bool)]
     assert unlike.square().mean().sqrt() < 0.45 and unlike.max() < 0.9
     assert likeness[0, 12] > 0.98
-    alone = noise.read(2, at, at, tables=noise.tables_of(scenes[:1])).flatten(1).double()
+    alone = (
+        noise.read(*noise.nodes(2, at, at), tables=noise.tables_of(scenes[:1])).flatten(1).double()
+    )
     torch.testing.assert_close(alone[0], heard[0], atol=1e-5, rtol=0)
 
 

@@ -141,6 +141,21 @@ def test_sample_is_render_with_a_level_each(scene: tuple[ImagePyramid, np.ndarra
     assert space.sample(np.zeros((0, 2)), np.zeros(0), 16).shape == (0, 3, 16, 16)
 
 
+def test_a_picture_held_in_memory_gives_the_same_samples(tmp_path: Path) -> None:
+    path = save(tmp_path / "scene.png", random_pixels(523, 389))
+    scene = ImagePyramid.open(path, patch_size=16, cache_dir=tmp_path / "cache")
+    cases = []
+    for level in (0.0, 0.7, 1.9, 3.2, 4.6, 5.5):
+        corners = RNG.uniform(-0.7, 0.6, (5, 2))  # some windows reach over the edge
+        cases.append((corners, np.full(5, level), scene.sample(corners, np.full(5, level), 24)))
+    assert scene.keep_on(torch.device("cpu"))
+    for corners, levels, wanted in cases:
+        torch.testing.assert_close(scene.sample(corners, levels, 24), wanted, rtol=0, atol=2e-5)
+    scene.close()
+    with pytest.raises(ValueError, match="closed"):
+        scene.sample(*cases[0][:2], 24)
+
+
 def test_the_field_and_its_levels(scene: tuple[ImagePyramid, np.ndarray]) -> None:
     space, pixels = scene
     assert space.field_size == (523 / 389, 1.0)

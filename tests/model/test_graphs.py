@@ -1,0 +1,274 @@
+"""Work that is recorded and replayed: the same numbers, and of the caller's own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks.kernel_training import Noise
+from kernels import unavailable_reason
+from model.config import BaseConfig, DiscriminatorConfig, LossConfig, TrainConfig
+from model.generator import Generator
+from model.graphs import CudaRecorder, Graphs, plainly
+from model.scale import Lattice, density
+from model.space import Window
+from model.synthesis_graphs import SynthesisGraphs, widened
+from model.trainer import Trainer
+from tests.model.small import CONFIG, small_generator
+
+
+class Again:
+    """Records nothing: replaying does the work again, into the same memory."""
+
+    def __init__(self) -> None:
+        self.recorded = self.replayed = 0
+
+    def apart(self) -> Again:
+        return self
+
+    def __call__(self, run: Callable[[], Any]) -> tuple[Any, Any]:
+        self.recorded += 1
+        recorder, results = self, run()
+
+        class Recording:
+            def replay(self) -> None:
+                recorder.replayed += 1
+                for own, new in zip(results, run(), strict=True):
+                    own.copy_(new)
+
+        return Recording(), results
+
+
+def work(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    return a + b, a * b
+
+
+def test_work_that_comes_again_is_replayed_on_new_inputs() -> None:
+    recorder = Again()
+    graphs = Graphs(recorder)
+    results = []
+    for i in range(6):
+        a, b = torch.full((3,), float(i)), torch.arange(3.0)
+        results.append((graphs.run("sum", work, [a, b]), work(a, b)))
+    # The first two times plainly; and no result is overwritten by a later replay.
+    assert (recorder.recorded, recorder.replayed) == (1, 4)
+    assert all(torch.equal(x, y) for actual, wanted in results for x, y in zip(actual, wanted))
+
+
+def test_another_key_or_shape_is_other_work() -> None:
+    recorder = Again()
+    graphs = Graphs(recorder)
+    for size in (3, 4, 5):
+        for key in ("one", "other"):
+            graphs.run(key, work, [torch.ones(size), torch.ones(size)])
+    assert recorder.recorded == 0
+    for _ in range(2):
+        graphs.run("one", work, [torch.ones(3), torch.ones(3)])
+    assert recorder.recorded == 1
+    assert plainly("any", work, [torch.ones(2), torch.ones(2)])[0].tolist() == [2.0, 2.0]
+
+
+def test_only_so_many_are_kept() -> None:
+    recorder = Again()
+    graphs = Graphs(recorder)
+    for size in range(1, 31):
+        for _ in range(3):
+            graphs.run("sum", work, [torch.ones(size), torch.ones(size)])
+    assert recorder.recorded == 30
+    assert len(graphs._kept) == 24
+    graphs.run("sum", work, [torch.ones(30), torch.ones(30)])
+    assert recorder.recorded == 30
+
+
+def test_a_refusal_is_told_once_and_all_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    class Refusing(Again):
+        def __call__(self, run: Callable[[], Any]) -> tuple[Any, Any]:
+            raise RuntimeError("operation not permitted\nwhen stream is capturing")
+
+    graphs = Graphs(Refusing())
+    with caplog.at_level(logging.WARNING):
+        for key in "abcdefgh" * 4:
+            assert graphs.run(key, work, [torch.ones(2), torch.ones(2)])[0].tolist() == [2.0, 2.0]
+    assert [r.message for r in caplog.records] == [
+        "CUDA graphs are off: operation not permitted. Frames and steps take longer."
+    ]
+
+
+def test_where_memory_is_full_the_work_is_done_plainly() -> None:
+    class Full(Again):
+        def __call__(self, run: Callable[[], Any]) -> tuple[Any, Any]:
+            raise torch.OutOfMemoryError("full")
+
+    graphs = Graphs(Full())
+    for _ in range(5):
+        assert graphs.run("sum", work, [torch.ones(2), torch.ones(2)])[0].tolist() == [2.0, 2.0]
+
+
+def places_and_levels() -> Iterator[tuple[float, float, float]]:
+    for i in range(12):
+        yield 0.013 * i - 0.1, 0.2 - 0.017 * i, 1.9 + 0.02 * i
+
+
+def window_at(generator: Generator, x: float, y: float, level: float) -> list[Window]:
+    window = Window((x, y), level, 24, 30)
+    return widened([window], generator.config.patch_size, generator.alignment)[0]
+
+
+def test_layers_are_recorded_once_for_all_places_and_levels() -> None:
+    generator = small_generator().eval()
+    recorder = Again()
+    synthesize = SynthesisGraphs(generator, Graphs(recorder))
+    with torch.inference_mode():
+        for x, y, level in places_and_levels():
+            windows = window_at(generator, x, y, level)
+            replayed = generator(windows, synthesize=synthesize)
+            assert torch.equal(replayed, generator(windows))
+    assert recorder.replayed == 10
+    assert recorder.recorded == 1
+
+
+@pytest.mark.parametrize("base", [CONFIG.base, None])
+def test_what_is_heard_can_be_summed_up_first(base: BaseConfig | None) -> None:
+    """The same picture and the same gradients, from inputs whose shapes no level changes."""
+    generator = small_generator(base=base)
+    shapes = set()
+
+    def summed(places: Any, heard: Any, w: torch.Tensor) -> torch.Tensor:
+        totals = [part.totalled(stage.width) for part, stage in zip(heard, generator.stages)]
+        shapes.add(tuple(None if p.total is None else tuple(p.total.shape) for p in totals))
+        return generator.synthesize(places, totals, w)
+
+    for x, y, level in places_and_levels():
+        windows = window_at(generator, x, y, level)
+        pictures, gradients = [], []
+        for synthesize in (None, summed):
+            generator.zero_grad(set_to_none=True)
+            picture = generator(windows, synthesize=synthesize)
+            picture.square().mean().backward()
+            pictures.append(picture.detach())
+            gradients.append([p.grad for p in generator.parameters() if p.grad is not None])
+        torch.testing.assert_close(*pictures, rtol=0, atol=1e-5)
+        for plain, total in zip(*gradients, strict=True):
+            torch.testing.assert_close(total, plain, rtol=1e-3, atol=1e-6)
+    assert len(shapes) == 1 and None not in next(iter(shapes))
+
+
+@pytest.mark.parametrize("size", [(24, 30), (8, 8), (1, 5), (33, 64)])
+def test_grown_windows_hold_what_was_asked_for(size: tuple[int, int]) -> None:
+    generator = small_generator().eval()
+    patch, a = generator.config.patch_size, generator.alignment
+    shapes = set()
+    with torch.inference_mode():
+        for x, y, level in places_and_levels():
+            window = Window((x, y), level, *size)
+            (grown,), (left, top) = widened([window], patch, a)
+            d = density(level, patch)
+            assert all(Lattice.at(v, d).first % a == 0 for v in grown.origin_xy)
+            shapes.add((grown.width % a, grown.height % a))
+            part = generator([grown])[:, :, top : top + size[0], left : left + size[1]]
+            torch.testing.assert_close(part, generator([window]), rtol=0, atol=2e-5)
+    assert shapes == {(0, 0)}
+
+
+def test_what_lies_right_already_is_not_grown() -> None:
+    d = density(1.5, 32)
+    window = Window((-16 / d, 8 / d), 1.5, 64, 32)
+    assert widened([window], 32, 8) == ([window], (0, 0))
+    moved = replace(window, origin_xy=(-15 / d, 8 / d))
+    ((grown,), before) = widened([moved], 32, 8)
+    assert before == (1, 0) and (grown.width, grown.height) == (40, 72)
+
+
+@pytest.fixture
+def gpu() -> torch.device:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device here")
+    reason = unavailable_reason("cuda")
+    if reason:
+        pytest.skip(f"CUDA kernels are off: {reason}")
+    return torch.device("cuda")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("oversampling", [1, 2])
+def test_a_gpu_replays_frames(gpu: torch.device, oversampling: int) -> None:
+    generator = small_generator(nonlinearity_oversampling=oversampling).eval().to(gpu)
+    graphs = Graphs()
+    synthesize = SynthesisGraphs(generator, graphs)
+    with torch.inference_mode():
+        for x, y, level in places_and_levels():
+            windows = window_at(generator, x, y, level)
+            replayed = generator(windows, synthesize=synthesize)
+            torch.testing.assert_close(replayed, generator(windows), rtol=0, atol=1e-5)
+    assert graphs._kept and not graphs._refused
+
+
+@pytest.mark.gpu
+def test_a_gpu_replays_gradients(gpu: torch.device) -> None:
+    """Two results at a time, one after the other; gradients of several groups add up."""
+    generator = small_generator().to(gpu)
+    graphs = Graphs()
+    roles = [SynthesisGraphs(generator, graphs, role) for role in ("a", "b")]
+
+    def gradients(x: float, y: float, level: float, replayed: bool) -> list[torch.Tensor]:
+        generator.zero_grad(set_to_none=True)
+        for shift in (0.0, 0.02):
+            outs = [
+                generator(window_at(generator, x + shift, y, level), synthesize=role)
+                for role in (roles if replayed else (None, None))
+            ]
+            for number, out in enumerate(outs):
+                out.backward(torch.full_like(out, 0.1 + number))
+        return [p.grad.clone() for p in generator.parameters() if p.grad is not None]
+
+    stream = torch.cuda.Stream()  # as `CudaRecorder` wants it
+    stream.wait_stream(torch.cuda.current_stream())
+    for place in places_and_levels():
+        with torch.cuda.stream(stream):
+            actual, wanted = gradients(*place, True), gradients(*place, False)
+        stream.synchronize()
+        assert len(actual) == len(wanted)
+        for mine, plain in zip(actual, wanted):
+            scale = float(plain.abs().max()) + 1e-6
+            torch.testing.assert_close(mine / scale, plain / scale, rtol=0, atol=1e-4)
+    assert graphs._kept and not graphs._refused
+
+
+@pytest.mark.gpu
+def test_a_gpu_refuses_what_waits_for_it(gpu: torch.device) -> None:
+    def waits(a: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (a * float(a.sum()),)
+
+    graphs = Graphs(CudaRecorder())
+    for _ in range(5):
+        (out,) = graphs.run("waits", waits, [torch.ones(4, device=gpu)])
+        assert out.tolist() == [4.0] * 4
+    assert graphs._refused
+
+
+@pytest.mark.gpu
+def test_a_gpu_trains_alike_with_recordings_and_without(gpu: torch.device) -> None:
+    def losses(recorded: bool) -> list[dict[str, float]]:
+        torch.manual_seed(0)
+        trainer = Trainer(
+            replace(CONFIG, base=None),
+            DiscriminatorConfig(widths=(16, 16)),
+            LossConfig(adversarial_from=0.0, adversarial_full=1.0, consistency_start=0.0),
+            TrainConfig(adversarial_start=0.0, group_size=4, groups=3, minutes=1e9, seed=3),
+            Noise(gpu),
+            gpu,
+            dtype=torch.float32,
+        )
+        if not recorded:
+            trainer._run, trainer._synthesize = plainly, {}
+        return [trainer.step().losses for _ in range(12)]
+
+    for step, (mine, plain) in enumerate(zip(losses(True), losses(False), strict=True)):
+        assert mine.keys() == plain.keys()
+        for name in mine:
+            assert mine[name] == pytest.approx(plain[name], rel=0.02, abs=2e-3), (step, name)
