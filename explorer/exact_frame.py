@@ -60,13 +60,11 @@ def to_rgba(img: Any) -> Any:
     import numpy as np
     import torch
 
-    from model.space import to_uint8
+    from model.space import to_rgba8, to_uint8
 
     with torch.inference_mode():
         if img.is_cuda:
-            from kernels import tile_to_rgba8
-
-            rgba = tile_to_rgba8(img).cpu().numpy()  # nothing but the finished bytes leaves it
+            rgba = to_rgba8(img).cpu().numpy()  # nothing but the finished bytes leaves it
             rgba.flags.writeable = False
             return rgba
         rgb = to_uint8(img).cpu().numpy()

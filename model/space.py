@@ -8,6 +8,7 @@ from typing import Protocol
 
 import torch
 
+from kernels.tile_to_rgba8 import tile_to_rgba8
 from model.latent import Seed
 from model.scale import density
 
@@ -103,6 +104,14 @@ def check_batch(windows: Sequence[Window]) -> None:
         raise ValueError(
             f"a window must hold at least one pixel, got {windows[0].width} x {windows[0].height}."
         )
+
+
+def to_rgba8(img: torch.Tensor) -> torch.Tensor:
+    """Opaque display bytes of network images, where they are: uint8 [N, H, W, 4], R, G, B and 255.
+
+    The colours are those of `to_uint8`.
+    """
+    return tile_to_rgba8(img)
 
 
 def to_uint8(img: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ import torch
 
 from model.rendering import render_view
 from model.scale import Lattice, density
-from model.space import Window, check_batch, to_uint8, window_around
+from model.space import Window, check_batch, to_rgba8, to_uint8, window_around
 
 
 class PlaneWaves:
@@ -115,3 +115,9 @@ def test_what_cannot_be_rendered_is_refused() -> None:
     for center, level in (((math.nan, 0.0), 1.0), ((0.0, 0.0), math.inf)):
         with pytest.raises(ValueError, match="finite"):
             render_view(PlaneWaves(), center, level, (5, 5))
+
+
+def test_display_bytes_with_and_without_opacity_are_the_same_colours() -> None:
+    img = torch.rand(2, 3, 5, 7, generator=torch.Generator().manual_seed(0)) * 2.4 - 1.2
+    rgba = to_rgba8(img)
+    assert torch.equal(rgba[..., :3], to_uint8(img)) and bool((rgba[..., 3] == 255).all())
