@@ -24,7 +24,7 @@ PRESETS: tuple[str, ...] = (
     *(filter_name(scalar, OVERSAMPLED, SIGNS_WRITE, last=True) for scalar in SCALARS),
     f"filtered_lrelu_radial<half_t, 2, 2, {SIGNS_WRITE}>",
 )
-"""Instances of the large source that are compiled for every GPU; the others for one."""
+"""What the presets launch of the largest source."""
 
 ACTIVATED = ((3, 2, 5, 4), (1, 1, 3, 1), (4, 1, 7, 6), (2, 4, 3, 1), (2, 1, 1, 12))
 LINEAR = ((2, 1, 12, 1), (1, 1, 1, 4), (3, 2, 4, 1), (1, 3, 1, 4))
@@ -98,3 +98,14 @@ INSTANCES: dict[str, tuple[str, ...]] = {
     "tile_to_rgba8": tuple(f"tile_to_rgba8<{s}>" for s in SCALARS),
 }
 """Names by source, as `kernels._cuda.Kernel` has them."""
+
+EVERYWHERE: dict[str, tuple[str, ...]] = {
+    **INSTANCES,
+    "filtered_lrelu": PRESETS,
+    "filtered_lrelu_mma": (
+        f"filtered_lrelu_mma<half_t, {SIGNS_WRITE}>",
+        f"filtered_lrelu_mma<bfloat_t, {SIGNS_READ}>",
+    ),
+    "bias_lrelu": INSTANCES["bias_lrelu"][::5],
+}
+"""What is compiled to machine code for every GPU; of the large sources the rest for one."""

@@ -9,7 +9,7 @@ import pytest
 
 from kernels import _cuda
 from tests.kernels import nvrtc
-from tests.kernels.instances import INSTANCES, PRESETS
+from tests.kernels.instances import EVERYWHERE, INSTANCES
 
 CAPABILITIES = ("75", "80", "86", "90", "100", "120")
 AS_CUPY_DOES = (*_cuda.OPTIONS, "-ftz=true", "--device-as-default-execution-space")
@@ -25,31 +25,29 @@ def test_every_source_is_covered() -> None:
 
 
 def test_compiles_to_machine_code_for_every_capability(compiler: ctypes.CDLL) -> None:
-    """Every instance of the small sources; of the large one what the presets launch."""
-
     def size_of(stem: str, capability: str) -> int:
-        names = PRESETS if stem == "filtered_lrelu" else INSTANCES[stem]
         options = (*AS_CUPY_DOES, f"-arch=sm_{capability}")
-        return len(nvrtc.compile_source(compiler, _cuda.source_text(stem), names, options))
+        source = _cuda.source_text(stem)
+        return len(nvrtc.compile_source(compiler, source, EVERYWHERE[stem], options))
 
     with ThreadPoolExecutor(2) as pool:
-        jobs = [pool.submit(size_of, stem, c) for stem in INSTANCES for c in CAPABILITIES]
+        jobs = [pool.submit(size_of, stem, c) for stem in EVERYWHERE for c in CAPABILITIES]
         assert all(job.result() > 0 for job in jobs)
 
 
 def test_compiles_every_instance_that_is_launched_anywhere(compiler: ctypes.CDLL) -> None:
-    names = [n for n in INSTANCES["filtered_lrelu"] if n not in PRESETS]
-    source = _cuda.source_text("filtered_lrelu")
-    assert names
+    def count(part: tuple[str, list[str]]) -> int:
+        stem, names = part
+        options = (*AS_CUPY_DOES, "-arch=compute_80")
+        source = _cuda.source_text(stem)
+        text = nvrtc.compile_source(compiler, source, names, options, ptx=True)
+        return text.count(b".entry")  # PTX holds one for each instance that was asked for
+
+    rest = {s: [n for n in names if n not in EVERYWHERE[s]] for s, names in INSTANCES.items()}
+    parts = [(s, names[i::2]) for s, names in rest.items() for i in range(2) if names[i::2]]
+    assert {stem for stem, _ in parts} == {"bias_lrelu", "filtered_lrelu", "filtered_lrelu_mma"}
     with ThreadPoolExecutor(2) as pool:
-        texts = pool.map(
-            lambda part: nvrtc.compile_source(
-                compiler, source, part, (*AS_CUPY_DOES, "-arch=compute_75"), ptx=True
-            ),
-            (names[::2], names[1::2]),
-        )
-        # PTX holds an entry for each instance that was asked for.
-        assert sum(text.count(b".entry") for text in texts) == len(names)
+        assert sum(pool.map(count, parts)) == sum(map(len, rest.values()))
 
 
 def test_a_mistake_does_not_compile(compiler: ctypes.CDLL) -> None:
