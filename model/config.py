@@ -145,7 +145,7 @@ class LossConfig:
     consistency_weight: float = 1.0
     """RMS of the consistency gradient at the generator's output over that of the adversarial one,
     for data without places; 0 switches it off."""
-    invented_consistency_weight: float = 1.0
+    invented_consistency_weight: float = 2.25
     """The same for a registered picture, where the adversarial term speaks: what is remembered
     agrees with itself, and what is invented has to."""
     consistency_start: float = 0.1
