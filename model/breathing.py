@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from model.generator import Generator
 from model.layers import ModulatedConv
 
 M = TypeVar("M", bound=nn.Module)
@@ -41,6 +42,8 @@ def breathe_between_layers(network: nn.Module, breathe: Breathe) -> None:
     for module in network.modules():
         if isinstance(module, _LAYERS):
             module.register_forward_hook(after)
+    if isinstance(network, Generator):
+        network.breathe = lambda: breathe()  # a function: copies of the network share it
 
 
 def in_pieces(*tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:

@@ -70,6 +70,8 @@ class Generator(nn.Module):
         """New weights from `seed`."""
         super().__init__()
         self.config = config
+        self.breathe: Callable[[], object] = _go_on
+        """Called between parts of what is heard, which no layer makes; see `model.breathing`."""
         fir = kaiser_lowpass(config.filter_taps)
         self.register_buffer("fir", fir, persistent=False)
         with torch.random.fork_rng(devices=[]):
@@ -229,6 +231,7 @@ class Generator(nn.Module):
                 noise = cast(NoiseInput, self.noise)
                 maps.append(noise.read(next(moved), next(moved), weight, tables))
                 mixes.append(noise.mix[here.stage][band])
+                self.breathe()
             heard.append(
                 Heard(
                     features=torch.cat([m.to(dtype) for m in maps], 3) if maps else None,
@@ -257,6 +260,7 @@ class Generator(nn.Module):
                     coarser, below.x.exit, here.x.entry, below.y.exit, here.y.entry
                 )
             octaves.append((octave, picture if here.stage == len(places) - 1 else None))
+            self.breathe()
             known, below = picture, here
         return octaves
 
@@ -407,6 +411,10 @@ class Heard:
         total = tensors[0].new_zeros(n, rows, columns * width)
         self.add_to(total)
         return replace(self, features=None, mix=None, waves=None, total=total)
+
+
+def _go_on() -> None:
+    """Nobody needs the cores more."""
 
 
 def _moved(tensors: Sequence[torch.Tensor], device: torch.device) -> Sequence[torch.Tensor]:

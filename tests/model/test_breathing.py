@@ -165,3 +165,15 @@ def test_what_a_space_renders_can_be_given_up_between_two_layers(breaths: Breath
     assert breaths.since() == 2
     space.breathe_with(breaths)
     assert torch.equal(space.render([window]), before) and breaths.since() == layers_of
+
+
+def test_what_the_layers_hear_gives_way_between_its_parts(breaths: Breaths) -> None:
+    """The base layer and the noise are as much work as the layers themselves."""
+    generator = small_generator()
+    window = Window((-0.1, 0.05), 2.2, 24, 24)
+    plain = generator([window]).detach()
+    breathe_between_layers(generator, breaths)
+    places = generator._places([window])
+    generator._hear(places, None, torch.float32)
+    assert breaths.since() >= 2 * len(places)
+    assert torch.equal(generator([window]), plain)
