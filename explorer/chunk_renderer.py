@@ -41,6 +41,11 @@ class ChunkRenderer:
         if breathe_with is not None:  # a picture that is only read has no layers
             breathe_with(self._between_layers)
 
+    @property
+    def gives_up_between_layers(self) -> bool:
+        """Whether a chunk that is not wanted any more ends at once: not on a GPU, which has it."""
+        return self._pool is not None
+
     def render(self, job: ExactJob, space: ScaleSpace, wanted: Wanted = lambda: True) -> int:
         """Render one chunk on every core (on a GPU just one); returns the number of pixels.
 

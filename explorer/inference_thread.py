@@ -302,10 +302,15 @@ class InferenceThread:
         elif seconds < 0.8 * target_s and tiles >= int(self._batch):
             self._batch = min(self._batch + 1, self.config.max_batch_tiles)
 
+    @property
+    def _chunk_target_s(self) -> float:
+        on_cpu = self._chunks.gives_up_between_layers
+        return (self.config.chunk_target_ms if on_cpu else self.config.gpu_chunk_target_ms) / 1e3
+
     def _chunk_side(self) -> int:
-        """Side of the exact frame's chunks, pixels, so that one takes about `chunk_target_ms`."""
+        """Side of the exact frame's chunks, pixels, so that one takes about its target time."""
         speed = self._pixels_per_s[False] or 2 * self._pixels_per_s[True]
-        fitting = speed * self.config.chunk_target_ms / 1e3
+        fitting = speed * self._chunk_target_s
         return next((s for s in _CHUNK_SIDES_PX if s * s <= 1.3 * fitting), _CHUNK_SIDES_PX[-1])
 
     def _render_tiles(
@@ -358,7 +363,7 @@ class InferenceThread:
             )
         job = self._exact
         begin = time.perf_counter()
-        budget_s = self.config.chunk_target_ms / 1e3
+        budget_s = self._chunk_target_s
         try:
             pixels = self._chunks.render(job, space, lambda: self._wants(job))
             seconds = time.perf_counter() - begin

@@ -9,7 +9,7 @@ _STARVED = 0.75
 _PATIENCE_S = 12.0
 """Of work, while this process itself takes the cores: a view is soon drawn, a search of places is
 not."""
-_LONGEST_PIECE_S = 2.0
+LONGEST_PIECE_S = 2.0
 """A piece of work that took longer was none: the machine slept, or the process was stopped."""
 _RETRY_S, _LONGEST_RETRY_S = 15.0, 240.0
 """Of work with fewer threads until more are tried; doubled whenever that fails."""
@@ -42,7 +42,7 @@ class ThreadPace:
         Returns:
             Threads for the next one, 1 to `most`.
         """
-        if wall_s > _LONGEST_PIECE_S:
+        if wall_s > LONGEST_PIECE_S:
             return self.count
         self._cpu_s += cpu_s
         self._process_s += process_s

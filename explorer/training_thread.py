@@ -23,7 +23,7 @@ from explorer.mailbox import Mailbox
 from explorer.messages import Failure
 from explorer.placing_thread import PlacingThread
 from explorer.priority import lower_priority
-from explorer.thread_pace import ThreadPace
+from explorer.thread_pace import LONGEST_PIECE_S, ThreadPace
 from explorer.training_messages import (
     PAUSED,
     PREPARING,
@@ -50,6 +50,8 @@ LEAST_SHARE = 0.1
 _LOOK_S = 1.0
 _LOOK_AGAIN_S = 0.05
 """From one look whether to wait on to the next, s."""
+_PIECE_S = 0.25
+"""Of work, from one look at the processor's clocks to the next: they are no cheap ones."""
 _PLACES_S = 0.1
 """From one look for new places to the next, while there is nothing else to do, s."""
 
@@ -59,12 +61,15 @@ class BesideConfig:
     """How training lives beside the viewer."""
 
     publish_s: float = 10.0
-    """From one frozen copy of the averaged weights to the next at least, s."""
-    longest_publish_s: float = 30.0
+    """Training from one frozen copy of the averaged weights to the next at least, s."""
+    longest_publish_s: float = 60.0
     """And at most, however slow the machine: a person waits for something to change."""
-    most_viewing: float = 0.01
-    """Part of the time that may go into showing them to somebody who does not touch the view."""
-    tick_s: float = 2.0
+    young_s: float = 30.0
+    """Training for which a run is young, s: it changes by the second, and is shown every
+    `publish_s`."""
+    most_viewing: float = 0.025
+    """Part of the time that may go into showing a grown one to somebody who only looks."""
+    tick_s: float = 3.0
     """From one report of figures to the next at least, s: without a GPU every change of a label
     composes the whole window anew."""
     niceness: int = 13
@@ -105,9 +110,10 @@ class TrainingThread:
         # Owned by the thread from here on.
         self._pace = ThreadPace(self.config.threads or os.cpu_count() or 1)
         self._breathed_at: float | None = None
-        self._breathed_cpu_s = self._breathed_process_s = 0.0
+        self._piece_began = self._piece_cpu_s = self._piece_process_s = 0.0
+        self._trained_s = self._published_s = 0.0  # without pauses and long holds
         self._resumed_at = 0.0
-        self._published_at = self._ticked_at = self._told_at = self._looked_at = 0.0
+        self._ticked_at = self._told_at = self._looked_at = 0.0
         self._phase = ""
         self._note = ""
         self._statuses: list[TrainingStatus] = []
@@ -336,8 +342,8 @@ class TrainingThread:
 
     def _between(self, run: Run) -> bool:
         """Do what was asked for; whether to stop."""
-        now = time.perf_counter()
-        if run.trainer.step_count and now - self._published_at > self._publish_s:
+        age_s = self._trained_s - self._published_s
+        if run.trainer.step_count and age_s > self._publish_every_s(self._trained_s):
             self._publish(run)
         while True:
             self._follow_placing(run)
@@ -373,13 +379,31 @@ class TrainingThread:
             self._breathed_at = None
 
     def _breathe(self) -> float:
-        """Every few milliseconds: give way. Returns the seconds that it waited."""
-        began = time.perf_counter()
-        worked_s = 0.0 if self._breathed_at is None else began - self._breathed_at
-        if worked_s:
-            self._set_pace(worked_s)
-        share = self._share * (1.0 if self._placing is None else self.config.early_share)
-        rest_until = began + worked_s * (1 / share - 1)
+        """Every few milliseconds: give way. Returns the seconds that it waited.
+
+        Hundreds of times a second, so that it must cost nothing where nobody needs the cores.
+        """
+        began = ended = time.perf_counter()
+        since = self._breathed_at
+        if since is None:  # it begins, or goes on after a pause
+            since = began
+            self._begin_piece(began)
+        share = self._share if self._placing is None else self._share * self.config.early_share
+        rest_until = began + (began - since) * (1 / share - 1)
+        if self._stop or max(rest_until, self._held_until) > began:
+            self._end_piece(began)
+            self._give_way(rest_until)
+            ended = time.perf_counter()
+            self._begin_piece(ended)
+        elif began - self._piece_began > _PIECE_S:
+            self._end_piece(began)
+            self._begin_piece(began)
+        self._trained_s += min(ended - since, LONGEST_PIECE_S)
+        self._breathed_at = ended
+        return ended - began
+
+    def _give_way(self, rest_until: float) -> None:
+        """Wait as long as somebody needs the cores, and until then at least."""
         was_held = False
         with self._wake:
             while not self._stop:
@@ -390,27 +414,31 @@ class TrainingThread:
                 self._wake.wait(min(left_s, _LOOK_AGAIN_S))  # a hold can become shorter
         if self._stop == "discard":
             raise _Discarded
-        self._breathed_at, self._breathed_cpu_s = time.perf_counter(), time.thread_time()
-        self._breathed_process_s = time.process_time()
         if was_held:
-            self._resumed_at = self._breathed_at
-        return self._breathed_at - began
+            self._resumed_at = time.perf_counter()
 
-    def _set_pace(self, worked_s: float) -> None:
+    def _begin_piece(self, now: float) -> None:
+        self._piece_began = now
+        self._piece_cpu_s, self._piece_process_s = time.thread_time(), time.process_time()
+
+    def _end_piece(self, now: float) -> None:
         """Use fewer cores where other programs want them, and more again later."""
         from model.torch_threads import set_torch_threads
 
         before = self._pace.count
-        cpu_s = time.thread_time() - self._breathed_cpu_s
-        process_s = time.process_time() - self._breathed_process_s
-        if self._pace.worked(cpu_s, process_s, worked_s) != before:
+        cpu_s = time.thread_time() - self._piece_cpu_s
+        process_s = time.process_time() - self._piece_process_s
+        if self._pace.worked(cpu_s, process_s, now - self._piece_began) != before:
             log.info("training uses %d of %d threads.", self._pace.count, self._pace.most)
             set_torch_threads(self._pace.count)
+
+    def _publish_every_s(self, trained_s: float) -> float:
+        return self.config.publish_s if trained_s < self.config.young_s else self._publish_s
 
     def _publish(self, run: Run) -> None:
         """Hand a frozen copy of the averaged weights out."""
         step = run.trainer.step_count
-        self._published_at = time.perf_counter()
+        self._published_s = self._trained_s
         if self._live is None or self._live.step != step:
             self._live = LiveSpace(run.frozen_space(), step)
             self._mailbox.put(WeightsReady(self.recipe.folder, step))

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from explorer.messages import Failure
+from explorer.thread_pace import LONGEST_PIECE_S
 from explorer.training_messages import (
     PAUSED,
     Phase,
@@ -215,6 +216,31 @@ def test_weights_come_less_often_where_showing_them_takes_long(tmp_path: Path) -
     assert thread._publish_s == pytest.approx(40.0)
     thread.shown_in(20.0)
     assert thread._publish_s == 60.0
+
+
+def test_weights_do_not_age_while_training_waits(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    thread = TrainingThread(recipe_for(tmp_path, tmp_path / "run"), lambda: None, QUICK)
+
+    def work(seconds: float) -> float:
+        now[0] += seconds
+        thread._breathe()
+        return thread._trained_s
+
+    assert work(5.0) == 0.0  # before its first piece of work
+    assert work(0.5) == pytest.approx(0.5)
+    assert work(0.5) == pytest.approx(1.0)
+    assert work(3600.0) == pytest.approx(1.0 + LONGEST_PIECE_S)  # a flight, or the machine slept
+
+
+def test_a_young_run_is_shown_more_often(tmp_path: Path) -> None:
+    config = BesideConfig(publish_s=1.0, most_viewing=0.1, longest_publish_s=60.0, young_s=5.0)
+    thread = TrainingThread(recipe_for(tmp_path, tmp_path / "run"), lambda: None, config)
+    thread.shown_in(1.0)
+    assert [thread._publish_every_s(trained_s) for trained_s in (0.0, 4.9, 5.1)] == [1.0, 1.0, 10.0]
 
 
 def test_the_cores_of_training_are_its_own_whatever_other_threads_ask_for() -> None:
