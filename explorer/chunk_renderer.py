@@ -24,7 +24,8 @@ class ChunkRenderer:
     """Helpers for stillness, each on one core; a GPU needs none."""
 
     def __init__(self) -> None:
-        self._cores = 1
+        self.cores = 1
+        """Chunks that are rendered side by side."""
         self._pool: ThreadPoolExecutor | None = None
         self._here = _Here()
 
@@ -33,9 +34,9 @@ class ChunkRenderer:
         if self._pool is None and str(getattr(space, "device", "cpu")) == "cpu":
             from model.torch_threads import set_torch_threads
 
-            self._cores = os.cpu_count() or 1
+            self.cores = os.cpu_count() or 1
             self._pool = ThreadPoolExecutor(
-                self._cores, "inference-helper", initializer=set_torch_threads, initargs=(1,)
+                self.cores, "inference-helper", initializer=set_torch_threads, initargs=(1,)
             )
         breathe_with = getattr(space, "breathe_with", None)
         if breathe_with is not None:  # a picture that is only read has no layers
@@ -66,7 +67,7 @@ class ChunkRenderer:
 
         if self._pool is None:
             return one()
-        chunks = [self._pool.submit(one) for _ in range(min(self._cores, job.left))]
+        chunks = [self._pool.submit(one) for _ in range(min(self.cores, job.left))]
         wait(chunks)  # for all: what was given up is back in the job then
         return sum(chunk.result() for chunk in chunks)
 

@@ -92,9 +92,9 @@ class StreamingConfig:
     """The tile level changes only when the view's level passed it by this much, octaves."""
     batch_target_ms: float = 30.0
     """Time of one batch of tiles while moving, ms."""
-    chunk_target_ms: float = 120.0
-    """Time of one chunk of the exact frame, ms. Larger chunks are drawn faster, by less overlap; a
-    new input does not wait for them, they are given up between two layers of the network."""
+    chunk_target_ms: float = 240.0
+    """Time of one chunk of the exact frame on its core, ms. Larger chunks are drawn faster, they
+    overlap less; an input does not wait for them, they are given up between two layers."""
     gpu_chunk_target_ms: float = 60.0
     """The same on a GPU, ms: what is queued there is not given up, a new input waits for it."""
     max_batch_tiles: int = 32

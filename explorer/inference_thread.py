@@ -307,11 +307,12 @@ class InferenceThread:
         on_cpu = self._chunks.gives_up_between_layers
         return (self.config.chunk_target_ms if on_cpu else self.config.gpu_chunk_target_ms) / 1e3
 
-    def _chunk_side(self) -> int:
-        """Side of the exact frame's chunks, pixels, so that one takes about its target time."""
+    def _chunk_side(self, view: ExactView) -> int:
+        """Side of a frame's chunks, pixels: each takes about its target time, each core has one."""
         speed = self._pixels_per_s[False] or 2 * self._pixels_per_s[True]
-        fitting = speed * self._chunk_target_s
-        return next((s for s in _CHUNK_SIDES_PX if s * s <= 1.3 * fitting), _CHUNK_SIDES_PX[-1])
+        width, height = view.size
+        fitting = min(1.3 * speed * self._chunk_target_s, width * height) / self._chunks.cores
+        return next((s for s in _CHUNK_SIDES_PX if s * s <= fitting), _CHUNK_SIDES_PX[-1])
 
     def _render_tiles(
         self, space: ScaleSpace, request: RenderRequest, keys: tuple[TileKey, ...]
@@ -359,7 +360,7 @@ class InferenceThread:
         wanted = (request.exact, request.seed)
         if self._exact is None or (self._exact.view, self._exact.seed) != wanted:
             self._exact = ExactJob(
-                request.exact, space.patch_size, request.seed, self._chunk_side()
+                request.exact, space.patch_size, request.seed, self._chunk_side(request.exact)
             )
         job = self._exact
         begin = time.perf_counter()
@@ -412,7 +413,7 @@ class InferenceThread:
         space = self._space
         if space is None:
             return
-        with self._pictures.next(space.identity, space.patch_size, self._chunk_side()) as job:
+        with self._pictures.next(space.identity, space.patch_size, self._chunk_side) as job:
             if job is not None:
                 with suppress(GivenUp):
                     self._chunks.render(job, space, self._is_at_rest)
@@ -426,7 +427,9 @@ class InferenceThread:
         if space is None or request.scene != space.identity:
             raise RuntimeError("the scene of this still was closed; open it and save again.")
         self._mailbox.put(Progress(f"Rendering {Path(request.file).name} ..."))
-        job = ExactJob(request.exact, space.patch_size, request.seed, self._chunk_side())
+        job = ExactJob(
+            request.exact, space.patch_size, request.seed, self._chunk_side(request.exact)
+        )
         while not job.is_whole and not self._stopping:
             self._chunks.render(job, space)
         if job.is_whole:

@@ -6,11 +6,11 @@ The inference thread renders a picture in chunks, and looks for better things to
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from explorer.exact_frame import ExactJob
-from explorer.messages import PictureRequest, PicturesReady
+from explorer.messages import ExactView, PictureRequest, PicturesReady
 
 
 class PictureJobs:
@@ -38,8 +38,10 @@ class PictureJobs:
             return any(request.scene == scene for request in self._waiting.values())
 
     @contextmanager
-    def next(self, scene: str, patch_size: int, chunk_px: int) -> Iterator[ExactJob | None]:
-        """The picture to go on with, None where there is none.
+    def next(
+        self, scene: str, patch_size: int, chunk_px: Callable[[ExactView], int]
+    ) -> Iterator[ExactJob | None]:
+        """The picture to go on with, None where there is none; in chunks of that side.
 
         It counts when the block ends with the picture whole; an exception in the block ends the
         whole request, so that what cannot be rendered is not tried for ever.
@@ -67,7 +69,7 @@ class PictureJobs:
         return ready
 
     def _find(
-        self, scene: str, patch_size: int, chunk_px: int
+        self, scene: str, patch_size: int, chunk_px: Callable[[ExactView], int]
     ) -> tuple[PictureRequest, int, ExactJob] | None:
         with self._lock:
             mine = [r for r in self._waiting.values() if r.scene == scene]
@@ -78,7 +80,8 @@ class PictureJobs:
             request = mine[0]
             index = self._done[request.owner]
         picture = request.pictures[index]
-        return request, index, ExactJob(picture.view, patch_size, picture.seed, chunk_px)
+        side = chunk_px(picture.view)
+        return request, index, ExactJob(picture.view, patch_size, picture.seed, side)
 
     def _count(self, request: PictureRequest, done: int) -> None:
         with self._lock:

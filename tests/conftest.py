@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -11,6 +12,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
+
+from benchmarks.display import display_environment
 
 for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
@@ -28,6 +31,13 @@ def pytest_configure(config: pytest.Config) -> None:
     # Started in the background a shell has us ignore Ctrl-C, and every child would inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # On one display the windows of tests side by side would take the keyboard from each other.
+        for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+            os.environ.pop(name, None)
+        display = contextlib.ExitStack()
+        os.environ.update(display.enter_context(display_environment()))
+        config.add_cleanup(display.close)
 
 
 @pytest.fixture(autouse=True)

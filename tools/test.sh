@@ -11,11 +11,14 @@ bin=.venv/bin
 "$bin/mypy"
 if [[ ${1:-} == --lint ]]; then exit; fi
 
-# Software GL on a display of its own: the same on every machine, and no window pops up.
+# Software GL on displays of their own: the same on every machine, and no window pops up.
 export LIBGL_ALWAYS_SOFTWARE=1 QT_QPA_PLATFORM=xcb
 unset WAYLAND_DISPLAY QT_SCALE_FACTOR
 run=()
 if command -v xvfb-run >/dev/null; then
+    if [[ $# == 0 ]]; then  # the whole suite: side by side, a display for each worker
+        exec "$bin/python" -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+    fi
     run=(xvfb-run --auto-servernum --server-args "-screen 0 1280x1024x24")
 fi
 exec "${run[@]}" "$bin/python" -m pytest "$@"

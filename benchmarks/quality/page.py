@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.quality.bounds import BASELINES, REALISM, Result, judge, levels_of, value
 from benchmarks.quality.curves import Curve, Panel, draw
 from benchmarks.quality.words import BASELINES as BASELINE_WORDS
-from benchmarks.quality.words import HEAD, NAMES
+from benchmarks.quality.words import HEAD, NAMES, NOT_SHIPPED
 from explorer.truth_messages import REMEMBERED_DB, TEXTURED_DB, OctaveFigures, verdict_runs
 
 ORDER = ("starry-night", "starry-night-from-patches", "starry-night-adversarial")
@@ -40,8 +40,9 @@ def page(results: Sequence[Result]) -> str:
         )
     ]
     by_name = {result["name"]: result for result in results}
-    if len(results) > 1:
-        parts += ["## Side by side", _side_by_side(results)]
+    comparable = [result for result in results if result["image"] == first["image"]]
+    if len(comparable) > 1:
+        parts += ["## Side by side", _side_by_side(comparable)]
     for result in results:
         parts += _section(result, by_name)
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
@@ -120,7 +121,8 @@ def _side_by_side(results: Sequence[Result]) -> str:
 
 def _section(result: Result, by_name: dict[str, Result]) -> list[str]:
     name = result["name"]
-    parts = [f"## {name}", _cost(result), _gauge(result), "### What must hold"]
+    parts = [f"## {name}", NOT_SHIPPED.get(name, ""), _cost(result)]
+    parts += [_gauge(result), "### What must hold"]
     verdicts = judge(result, by_name)
     words = {True: "yes", False: "**no**", None: "not yet known"}
     parts.append(

@@ -63,3 +63,10 @@ NAMES = {
     "bicubic": "bicubic of a thumbnail",
 }
 """Of subjects, for tables and diagrams."""
+
+NOT_SHIPPED = {
+    "rock": "Not shipped: the same recipe, nothing changed, on a picture of another kind, which "
+    "anyone can make: bare rock from above, 8,192 pixels wide, from a seed. The commands: "
+    "[checkpoints/README.md](../checkpoints/README.md).",
+}
+"""What to say of a checkpoint that is measured and not in this repository."""

@@ -465,6 +465,10 @@ def test_the_page_says_what_the_result_says() -> None:
     assert "nan" not in text and "None" not in text
     both = page([made_up(), made_up("starry-night-from-patches")])
     assert "## Side by side" in both
+    rock = made_up("rock") | {"image": made_up()["image"] | {"name": "rock.png"}}
+    other = page([made_up(), rock])
+    assert "## Side by side" not in other and "Not shipped" in other
+    assert "Not shipped" not in both
 
 
 def test_results_come_in_the_order_of_the_page(tmp_path: Path) -> None:
