@@ -16,8 +16,8 @@ export LIBGL_ALWAYS_SOFTWARE=1 QT_QPA_PLATFORM=xcb
 unset WAYLAND_DISPLAY QT_SCALE_FACTOR
 run=()
 if command -v xvfb-run >/dev/null; then
-    if [[ $# == 0 ]]; then  # the whole suite: side by side, a display for each worker
-        exec "$bin/python" -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+    if [[ $# == 0 ]]; then  # the whole suite: two side by side, each with its display
+        exec "$bin/python" -m pytest --numprocesses 2 --dist loadfile
     fi
     run=(xvfb-run --auto-servernum --server-args "-screen 0 1280x1024x24")
 fi
