@@ -26,26 +26,26 @@ class ChunkRenderer:
     def __init__(self) -> None:
         self.cores = 1
         """Chunks that are rendered side by side."""
+        self.gives_up_between_layers = False
+        """Whether a chunk that is not wanted any more ends at once."""
         self._pool: ThreadPoolExecutor | None = None
         self._here = _Here()
 
     def prepare(self, space: ScaleSpace) -> None:
         """Before the first chunk of `space`."""
-        if self._pool is None and str(getattr(space, "device", "cpu")) == "cpu":
+        on_cpu = str(getattr(space, "device", "cpu")) == "cpu"
+        self.cores = (os.cpu_count() or 1) if on_cpu else 1
+        if self._pool is None and self.cores > 1:
             from model.torch_threads import set_torch_threads
 
-            self.cores = os.cpu_count() or 1
             self._pool = ThreadPoolExecutor(
                 self.cores, "inference-helper", initializer=set_torch_threads, initargs=(1,)
             )
         breathe_with = getattr(space, "breathe_with", None)
-        if breathe_with is not None:  # a picture that is only read has no layers
+        # A picture that is only read has no layers; a GPU has them all queued.
+        self.gives_up_between_layers = on_cpu and breathe_with is not None
+        if breathe_with is not None:
             breathe_with(self._between_layers)
-
-    @property
-    def gives_up_between_layers(self) -> bool:
-        """Whether a chunk that is not wanted any more ends at once: not on a GPU, which has it."""
-        return self._pool is not None
 
     def render(self, job: ExactJob, space: ScaleSpace, wanted: Wanted = lambda: True) -> int:
         """Render one chunk on every core (on a GPU just one); returns the number of pixels.
@@ -65,7 +65,7 @@ class ChunkRenderer:
             finally:
                 self._here.wanted = None
 
-        if self._pool is None:
+        if self._pool is None or self.cores == 1:
             return one()
         chunks = [self._pool.submit(one) for _ in range(min(self.cores, job.left))]
         wait(chunks)  # for all: what was given up is back in the job then

@@ -95,8 +95,8 @@ class StreamingConfig:
     chunk_target_ms: float = 240.0
     """Time of one chunk of the exact frame on its core, ms. Larger chunks are drawn faster, they
     overlap less; an input does not wait for them, they are given up between two layers."""
-    gpu_chunk_target_ms: float = 60.0
-    """The same on a GPU, ms: what is queued there is not given up, a new input waits for it."""
+    whole_chunk_target_ms: float = 60.0
+    """The same where a chunk cannot be given up, ms: on a GPU, and of a picture that is read."""
     max_batch_tiles: int = 32
     """Largest batch of tiles."""
     max_request_tiles: int = 96

@@ -304,8 +304,8 @@ class InferenceThread:
 
     @property
     def _chunk_target_s(self) -> float:
-        on_cpu = self._chunks.gives_up_between_layers
-        return (self.config.chunk_target_ms if on_cpu else self.config.gpu_chunk_target_ms) / 1e3
+        ends_at_once, config = self._chunks.gives_up_between_layers, self.config
+        return (config.chunk_target_ms if ends_at_once else config.whole_chunk_target_ms) / 1e3
 
     def _chunk_side(self, view: ExactView) -> int:
         """Side of a frame's chunks, pixels: each takes about its target time, each core has one."""

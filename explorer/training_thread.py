@@ -343,7 +343,7 @@ class TrainingThread:
     def _between(self, run: Run) -> bool:
         """Do what was asked for; whether to stop."""
         age_s = self._trained_s - self._published_s
-        if run.trainer.step_count and age_s > self._publish_every_s(self._trained_s):
+        if run.trainer.step_count and age_s > self._publish_every_s:
             self._publish(run)
         while True:
             self._follow_placing(run)
@@ -432,8 +432,10 @@ class TrainingThread:
             log.info("training uses %d of %d threads.", self._pace.count, self._pace.most)
             set_torch_threads(self._pace.count)
 
-    def _publish_every_s(self, trained_s: float) -> float:
-        return self.config.publish_s if trained_s < self.config.young_s else self._publish_s
+    @property
+    def _publish_every_s(self) -> float:
+        is_young = self._trained_s < self.config.young_s
+        return self.config.publish_s if is_young else self._publish_s
 
     def _publish(self, run: Run) -> None:
         """Hand a frozen copy of the averaged weights out."""
