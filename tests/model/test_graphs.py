@@ -127,7 +127,8 @@ def test_layers_are_recorded_once_for_all_places_and_levels() -> None:
         for x, y, level in places_and_levels():
             windows = window_at(generator, x, y, level)
             replayed = generator(windows, synthesize=synthesize)
-            assert torch.equal(replayed, generator(windows))
+            # What is copied into the recording lies in memory otherwise: sums may be rounded so.
+            torch.testing.assert_close(replayed, generator(windows), rtol=0, atol=1e-6)
     assert recorder.replayed == 10
     assert recorder.recorded == 1
 
