@@ -240,7 +240,8 @@ def turn(app: Trained) -> None:
 def speed(device: str, data: str, folder: Path) -> NoReturn:
     """Say again and again how many windows were seen, while nobody touches the viewer; till killed.
 
-    Begins once the first samples are saved, which training alone is not measured with either.
+    Begins once the run is grown, and its first samples are saved, which training alone is not
+    measured with either.
     """
     seen = [0]
     on_step = TrainingThread._on_step
@@ -253,7 +254,7 @@ def speed(device: str, data: str, folder: Path) -> NoReturn:
     app = Trained(device)
     app.begin(data, folder / "run")
     until(lambda: any((folder / "run" / "samples").glob("*.jpg")))
-    pause(round(1000 * _REST_S))
+    pause(round(1000 * app.desk.config.young_s))
     while True:
         print(seen[0], flush=True)
         pause(_TELL_MS)

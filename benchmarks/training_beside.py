@@ -7,7 +7,8 @@
 button is pressed as soon as it can be: seconds to the first step and to the first exact frame.
 *flying*: frames and latency of a flight through a run that trains, and how soon it goes on at rest.
 *idle*: windows a second of training with a viewer that nobody touches, against training without
-one in a process of its own; both are there at once, and one is stopped while the other works.
+one in a process of its own; both are there at once, and one is stopped while the other works. The
+run is half a minute old by then: until then every change is shown, and costs more.
 *memory*: an hour of training with the viewer open and a short flight a minute; the figures of every
 minute are printed, and written as they come.
 """

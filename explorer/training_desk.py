@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QFileDialog, QMessageBox
 
 from explorer.doctor_thread import DoctorThread
 from explorer.inference_thread import InferenceThread
-from explorer.messages import Failure, OpenRequest
+from explorer.messages import Failure, OpenRequest, SceneInfo
 from explorer.panels.training_plots import finish_preload, preload
 from explorer.training_messages import (
     LiveSpace,
@@ -91,8 +91,10 @@ class TrainingDesk(QObject):
         self._question: QMessageBox | None = None
         self._closing = False
         self._shown_once = False
-        self._showing_since: float | None = None
-        """When the weights were handed on that are not fully shown yet."""
+        self._handed_at = 0.0
+        """When the newest weights were handed on."""
+        self._drawn_since: float | None = None
+        """The same of those that are open, and not drawn yet."""
         self._training_bell, self._doctor_bell = _Bell(), _Bell()
         queued = Qt.ConnectionType.QueuedConnection
         self._training_bell.rung.connect(self._take_training, queued)
@@ -105,7 +107,8 @@ class TrainingDesk(QObject):
         window.panels.made.connect(self._on_made)
         window.viewport.frame_painted.connect(self._give_way)
         window.viewport.leaving.connect(self._hold)
-        window.viewport.exact_shown.connect(self._note_shown)
+        window.viewport.scene_opened.connect(self._on_opened)
+        window.viewport.exact_came.connect(self._on_drawn)
         window.viewport.installEventFilter(self)
         window.installEventFilter(self)
 
@@ -331,14 +334,22 @@ class TrainingDesk(QObject):
         # Not what is shown: another scene may be about to open.
         if not self._shown_once or self.inference.asked == ready.folder:
             self._shown_once = True
-            self._showing_since = time.perf_counter()
+            self._handed_at = time.perf_counter()
             self._show_run()
-            if self.window.viewport.isVisible() and not self.window.isMinimized():
-                thread.showing(_SHOWING_S)
 
-    def _note_shown(self) -> None:
-        """The exact frame is shown: tell the run how long its weights took, if nobody moved."""
-        since, self._showing_since = self._showing_since, None
+    def _on_opened(self, scene: SceneInfo) -> None:
+        """Where these are newer weights: let all cores draw them."""
+        thread, viewport = self.thread_of_run, self.window.viewport
+        self._drawn_since = None
+        if thread is None or scene.step is None or scene.path != thread.recipe.folder:
+            return
+        self._drawn_since = self._handed_at
+        if viewport.isVisible() and not self.window.isMinimized():
+            thread.showing(_SHOWING_S)
+
+    def _on_drawn(self) -> None:
+        """Tell the run how long its newest weights took, if nobody moved."""
+        since, self._drawn_since = self._drawn_since, None
         rest = self.window.viewport.view_state.rest_since
         if since is not None and rest is not None and rest < since and self.thread_of_run:
             self.thread_of_run.shown_in(time.perf_counter() - since)

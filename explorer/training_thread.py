@@ -67,7 +67,7 @@ class BesideConfig:
     young_s: float = 30.0
     """Training for which a run is young, s: it changes by the second, and is shown every
     `publish_s`."""
-    most_viewing: float = 0.025
+    most_viewing: float = 0.01
     """Part of the time that may go into showing a grown one to somebody who only looks."""
     tick_s: float = 3.0
     """From one report of figures to the next at least, s: without a GPU every change of a label
@@ -160,7 +160,7 @@ class TrainingThread:
         self._showing_until = time.perf_counter() + seconds
 
     def shown_in(self, seconds: float) -> None:
-        """The newest weights took so long to show: on slow machines they come less often."""
+        """The newest weights took so long to draw: on slow machines they come less often."""
         self._set(_showing_until=0.0)
         wanted = min(seconds / self.config.most_viewing, self.config.longest_publish_s)
         self._publish_s = max(self.config.publish_s, wanted)

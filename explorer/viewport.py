@@ -60,6 +60,8 @@ class Viewport(InputSurface):
     """After every painted frame."""
     fresh_shown = Signal(int)
     """A batch of this many newly rendered tiles was painted for the first time."""
+    exact_came = Signal()
+    """The exact frame is rendered, and fades in from here on."""
     exact_shown = Signal(float)
     """The exact frame is fully shown; seconds since the view came to rest."""
     leaving = Signal()
@@ -397,6 +399,7 @@ class Viewport(InputSurface):
                 if self._compositor is not None:
                     self._uploads.end_swap(self._compositor)
                     self._compositor.set_exact(result, now, fade=not in_flight)
+                self._after_paint(self.exact_came.emit)
         elif isinstance(result, Opened):
             self._after_paint(lambda: self._open_scene(result))
         elif isinstance(result, PicturesReady):
@@ -467,7 +470,12 @@ class Viewport(InputSurface):
             # A hand's input brings its own time; a jump by program, or a resize, does not.
             if now - state.last_input_at > _INPUT_TO_FRAME_S:
                 self._jumped_at = now
-        at_rest = self._rest_s(now) >= self.config.streaming.exact_delay_s
+        # Newer weights of a run, and nobody has moved since: what they replace is sharp and stays
+        # until they are drawn as sharply. There is nothing to wait for, and no tile is worth it.
+        came = max(state.last_input_at, self._jumped_at) > self._opened_at
+        newer = self.scene.step is not None and not came and not self._uploads.is_swapping
+        waited = self._rest_s(now) >= self.config.streaming.exact_delay_s
+        at_rest = waited or (newer and state.rest_since is not None)
         resting = at_rest and not self._uploads.is_swapping
         flies = self._flies_exact and not state.is_settled
         shown = state.view if flies else target if resting else None
@@ -483,10 +491,6 @@ class Viewport(InputSurface):
         if is_early and not (resting or flies):
             return
         self._sent, self._sent_at = wish, now
-        # Newer weights of a run are not worth tiles until somebody moves: what they replace is
-        # sharp, and stays till then.
-        came = max(state.last_input_at, self._jumped_at) > self._opened_at
-        newer = self.scene.step is not None and not came and not self._uploads.is_swapping
         request = self.stream.plan(
             target,
             state.view,

@@ -256,7 +256,7 @@ class Trainer:
     def _set_rates(self, adversarial: bool) -> None:
         """Rates of this step: a warm-up, then level, then a fall over the last fifth."""
         t = self.train
-        rise = min(1.0, (self.step_count + 1) / 50) * self.rate_factor
+        rise = min(1.0, (self.step_count + 1) / t.warm_up_steps) * self.rate_factor
         fall = 0.05 + 0.95 * ramp(self.fraction, 1.0, 0.8)
         rate = t.adversarial_generator_lr if adversarial else t.generator_lr
         if not adversarial and t.adversarial_start < 1:

@@ -30,6 +30,8 @@ _SAME = 0.02
 """Two scenes are of one shape where they differ by no more."""
 _UNPLACED_LR = 2e-4
 """Without places: Adam rate of the generator."""
+_MEETING_STEPS = 500
+"""Steps in which a new discriminator gets to know a generator that is trained already."""
 
 Report = Callable[[str, float], None]
 """Called with what is being done and its share in [0, 1]; whatever it raises cancels."""
@@ -336,7 +338,9 @@ def _started(path: Path, preset: Preset) -> tuple[Preset, Generator]:
                 "new weights."
             )
     # What it knows is learned already: all speak at once, and of every octave.
-    train = replace(preset.train, adversarial_start=0.0, coarse_first=1.0)
+    train = replace(
+        preset.train, adversarial_start=0.0, coarse_first=1.0, warm_up_steps=_MEETING_STEPS
+    )
     loss = replace(preset.loss, consistency_start=0.0)
     return replace(preset, generator=config, loss=loss, train=train), generator
 
