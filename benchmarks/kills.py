@@ -24,13 +24,15 @@ from typing import Any
 
 from PIL import Image
 from safetensors import safe_open
+from safetensors.torch import load_file
 
 from benchmarks.machine import describe_machine
 from benchmarks.placement import procedural_picture
 from benchmarks.tables import table, write_json
 from model import open_scale_space
-from model.runs import CHECKPOINT, CONFIG, LOG, STATE, load_config
+from model.runs import CHECKPOINT, CONFIG, DISCRIMINATOR, LOG, STATE, load_config
 
+_FILES = (CONFIG, STATE, LOG, CHECKPOINT, DISCRIMINATOR)
 _LONGEST_S = 16.0
 _FIRST_SAVE_S = 300.0
 
@@ -71,6 +73,8 @@ def look_at(folder: Path) -> tuple[int, int]:
         space = open_scale_space(str(folder / CHECKPOINT), device="cpu")
         if not space.identity:
             raise ValueError(f"{CHECKPOINT} has no identity.")
+    if (folder / DISCRIMINATOR).exists():
+        load_file(folder / DISCRIMINATOR)
     leftovers = 0
     for path in folder.rglob("*"):
         if path.suffix == ".part" or path.name.startswith("."):
@@ -78,7 +82,7 @@ def look_at(folder: Path) -> tuple[int, int]:
         elif path.suffix == ".jpg":
             with Image.open(path) as picture:
                 picture.load()
-        elif path.is_file() and path.name not in (CONFIG, STATE, LOG, CHECKPOINT):
+        elif path.is_file() and path.name not in _FILES:
             raise ValueError(f"{path.name} does not belong into a run.")
     return int(counters["step_count"]), leftovers
 

@@ -14,9 +14,11 @@ import torch
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from model.breathing import Breathe
 from model.config import GeneratorConfig, from_dict, to_dict
+from model.discriminator import Discriminator
 from model.generator import Generator
 from model.generator_space import GeneratorSpace, choose_dtype, identity_of
 from model.header import METADATA_KEY, CheckpointError, CheckpointHeader, read_header
@@ -70,14 +72,49 @@ def save_checkpoint(
     Raises:
         OSError: It cannot be written; nothing is left of it.
     """
+    save_tensors(Path(path), _packed(generator), {METADATA_KEY: header.to_json()}, breathe)
+
+
+def discriminator_beside(checkpoint: str | os.PathLike[str]) -> Path:
+    """Where the discriminator of a checkpoint lies, if it has one: `NAME.discriminator`."""
+    return Path(checkpoint).with_suffix(".discriminator")
+
+
+def save_discriminator(
+    path: Path, discriminator: Discriminator, breathe: Breathe | None = None
+) -> None:
+    """Write it in half precision, for other runs to start with; see `save_checkpoint`."""
+    save_tensors(path, _packed(discriminator), None, breathe)
+
+
+def load_discriminator(path: Path, discriminator: Discriminator) -> None:
+    """Fill `discriminator` with the weights of a file.
+
+    Raises:
+        CheckpointError: The file is damaged, or of a discriminator of another size.
+    """
+    try:
+        state = _unpacked(load_file(path))
+        _check_shapes(discriminator, state)
+    except (SafetensorError, ValueError, OSError) as error:
+        raise CheckpointError(f"{path} does not fit the discriminator here ({error}).") from error
+    discriminator.load_state_dict(state)
+
+
+def _packed(network: nn.Module) -> dict[str, torch.Tensor]:
+    """Its tensors, the large ones in half precision."""
     packed = {}
-    for name, tensor in generator.state_dict().items():
+    for name, tensor in network.state_dict().items():
         tensor = tensor.detach().cpu()
         small = tensor.numel() <= _SMALL or tensor.dtype in (torch.float64, torch.uint8)
         kept = tensor if small else tensor.half()
         # A copy: stages may share a buffer, and safetensors refuses shared memory.
         packed[name] = kept.clone(memory_format=torch.contiguous_format)
-    save_tensors(Path(path), packed, {METADATA_KEY: header.to_json()}, breathe)
+    return packed
+
+
+def _unpacked(packed: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {n: t.float() if t.dtype == torch.float16 else t for n, t in packed.items()}
 
 
 def load_generator_space(
@@ -98,7 +135,7 @@ def load_generator_space(
         config = from_dict(GeneratorConfig, header.config)
         packed = load_file(os.fspath(path))
         generator = Generator(config)
-        state = {n: t.float() if t.dtype == torch.float16 else t for n, t in packed.items()}
+        state = _unpacked(packed)
         _check_shapes(generator, state)
         generator.load_state_dict(state, assign=True)
     except (SafetensorError, ValueError, TypeError, RuntimeError, OSError) as error:
@@ -112,9 +149,9 @@ def load_generator_space(
     )
 
 
-def _check_shapes(generator: Generator, state: dict[str, torch.Tensor]) -> None:
-    """Raise ValueError unless `state` has exactly the generator's tensors."""
-    expected = generator.state_dict()
+def _check_shapes(network: nn.Module, state: dict[str, torch.Tensor]) -> None:
+    """Raise ValueError unless `state` has exactly the network's tensors."""
+    expected = network.state_dict()
     for name in sorted(expected.keys() ^ state.keys()):
         raise ValueError(f"'{name}' is {'missing' if name in expected else 'not known'}")
     for name, tensor in expected.items():

@@ -200,8 +200,7 @@ class TrainConfig:
     discriminator_lr: float = 2e-4
     """Adam rate of the discriminator."""
     warm_up_steps: int = 50
-    """Steps over which the rate of the generator rises. A new discriminator needs some hundreds to
-    say anything of use to weights that are trained."""
+    """Steps over which the rate of the generator rises."""
     mapping_lr_share: float = 0.01
     """Many scenes: rate of the mapping from latents to styles over the generator's. A quick one
     forgets a scene that the discriminator let go for a moment. Source: Karras et al. 2019."""

@@ -21,7 +21,14 @@ from safetensors import SafetensorError, safe_open
 
 from model.base_layer import BaseLayer
 from model.breathing import copy_of
-from model.checkpoints import header_of, render_preview, save_checkpoint, save_tensors
+from model.checkpoints import (
+    discriminator_beside,
+    header_of,
+    render_preview,
+    save_checkpoint,
+    save_discriminator,
+    save_tensors,
+)
 from model.config import (
     DiscriminatorConfig,
     GeneratorConfig,
@@ -30,6 +37,7 @@ from model.config import (
     from_dict,
     to_dict,
 )
+from model.discriminator import Discriminator
 from model.distributed import Ranks
 from model.events import FOLDER as EVENTS
 from model.generator import Generator
@@ -55,6 +63,7 @@ CONFIG, LOG, STATE, CHECKPOINT = (
     "state.resume",
     "checkpoint.safetensors",
 )
+DISCRIMINATOR = discriminator_beside(CHECKPOINT).name
 TICK_STEPS = 20
 RECOVERIES = 5
 """Times that a run goes back to its last good state, each at half the rates, before it gives up."""
@@ -130,6 +139,7 @@ class Run:
         ranks: The processes that train it together; only the first writes into the folder.
         finest: Level up to which the truth is known yet, octaves; None: all of it. See `learn`.
         start: Whose weights a new run starts with; None: new ones, filled with the picture.
+        discriminator: The discriminator that it starts with; None: a new one.
         progress: Called with the share of the picture that is remembered; whatever it raises
             cancels.
 
@@ -148,6 +158,7 @@ class Run:
         ranks: Ranks = Ranks(),  # noqa: B008 - frozen
         finest: float | None = None,
         start: Generator | None = None,
+        discriminator: Discriminator | None = None,
         progress: Callable[[float], None] = lambda fraction: None,
     ) -> None:
         self.folder, self.preset, self.source, self.data = folder, preset, source, data
@@ -185,6 +196,8 @@ class Run:
             if start is not None:
                 for network in (self.trainer.G, self.trainer.G_ema):
                     network.load_state_dict(start.state_dict())
+                if discriminator is not None:
+                    self.trainer.D.load_state_dict(discriminator.state_dict())
             elif source.picture is not None:
                 self._fill_base(source.picture, progress)
             if ranks.is_first:
@@ -374,6 +387,7 @@ class Run:
             self.data.get("source"),
         )
         save_checkpoint(self.folder / CHECKPOINT, trainer.G_ema, header, trainer.give_way)
+        save_discriminator(self.folder / DISCRIMINATOR, trainer.D, trainer.give_way)
         self._save_samples(space)
         now = time.monotonic()
         worked = now - began - (trainer.waited_s - waited)
@@ -479,7 +493,7 @@ def remove_run(folder: Path) -> None:
         OSError: A file cannot be removed.
     """
     unfinished = state_path(Path(PLACES)).name
-    names = (CONFIG, LOG, STATE, CHECKPOINT, PLACES, unfinished, FRAME, MOSAIC)
+    names = (CONFIG, LOG, STATE, CHECKPOINT, DISCRIMINATOR, PLACES, unfinished, FRAME, MOSAIC)
     for file in [*(folder / name for name in names), *folder.glob(".*.part")]:
         file.unlink(missing_ok=True)
     for name in ("samples", STAGES, EVENTS):

@@ -67,6 +67,8 @@ _COUNTERS = (
     "finest",
 )
 _LEAST_OCTAVES = 1 / 64
+_SLEPT = 100.0
+"""A step that took so many times the usual was none: the machine slept, or the process stood."""
 _GRADIENT_JUMP, _GRADIENT_STEPS = 100.0, 50
 """A gradient so many times the usual, once the usual is known, is no step of training."""
 
@@ -117,7 +119,7 @@ class Trainer:
         self.moments = BandMoments(generator.level_range, generator.patch_size).to(self.device)
         self.rng = np.random.default_rng(train.seed)
         self.step_count = self.cur_nimg = self.d_steps = 0
-        self.elapsed = 0.0
+        self.elapsed = self._usual_s = 0.0
         self.adversarial_rms = self.gradient_mean = 0.0
         self.rate_factor = 1.0
         """On all learning rates; a run lowers it when it had to go back."""
@@ -229,11 +231,18 @@ class Trainer:
         self.cur_nimg += count
         # The schedules run over this: all ranks must agree on it.
         worked = time.perf_counter() - began - (self._waited_s - waited)
-        seconds = self.ranks.average({"seconds": worked})["seconds"]
+        seconds = self._awake(self.ranks.average({"seconds": worked})["seconds"])
         self.elapsed += seconds
         return TrainingStatus(
             self.step_count, self.cur_nimg, self.fraction, adversarial, losses, seconds
         )
+
+    def _awake(self, seconds: float) -> float:
+        """Duration of a step, s, without what the machine slept meanwhile."""
+        if self._usual_s and seconds > _SLEPT * self._usual_s:
+            return self._usual_s
+        self._usual_s = 0.9 * self._usual_s + 0.1 * seconds if self._usual_s else seconds
+        return seconds
 
     def _checked_gradient(self) -> float:
         """Norm of the network's gradient.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from model.discriminator import Discriminator
     from model.distributed import Ranks
     from model.generator import Generator
     from model.presets import Preset
@@ -30,8 +31,8 @@ _SAME = 0.02
 """Two scenes are of one shape where they differ by no more."""
 _UNPLACED_LR = 2e-4
 """Without places: Adam rate of the generator."""
-_MEETING_STEPS = 500
-"""Steps in which a new discriminator gets to know a generator that is trained already."""
+_MEETING = 4000
+"""Windows in which a new discriminator gets to know a generator that is trained already."""
 
 Report = Callable[[str, float], None]
 """Called with what is being done and its share in [0, 1]; whatever it raises cancels."""
@@ -197,9 +198,9 @@ def prepare(
         if not recipe.resume:
             preset = _fitted(recipe, preset, source)
         report("making the networks", 0.0)
-        start = None
+        start = discriminator = None
         if recipe.start and not recipe.resume:
-            preset, start = _started(Path(recipe.start), preset)
+            preset, start, discriminator = _started(Path(recipe.start), preset, tell)
             data["start"] = Path(recipe.start).name
         run = Run(
             folder,
@@ -211,6 +212,7 @@ def prepare(
             ranks,
             finest,
             start,
+            discriminator,
             lambda fraction: report("remembering the picture", fraction),
         )
     except BaseException:
@@ -304,8 +306,10 @@ def unplaced(preset: Preset) -> Preset:
     return replace(preset, generator=g, loss=loss, train=t)
 
 
-def _started(path: Path, preset: Preset) -> tuple[Preset, Generator]:
-    """`preset` with the networks of a checkpoint, and its generator; the discriminator is new.
+def _started(
+    path: Path, preset: Preset, tell: Tell
+) -> tuple[Preset, Generator, Discriminator | None]:
+    """`preset` with the networks of a checkpoint; its generator, its discriminator if it has any.
 
     One of a single scene without a base layer may know the coarser levels only: it grows.
 
@@ -321,7 +325,8 @@ def _started(path: Path, preset: Preset) -> tuple[Preset, Generator]:
     generator = load_generator_space(path, torch.device("cpu")).generator
     config, wanted = generator.config, preset.generator
     highest = wanted.level_range[1]
-    if can_grow(config) and config.level_range[1] < highest - _SAME:
+    grows = can_grow(config) and config.level_range[1] < highest - _SAME
+    if grows:
         generator = grown(generator, highest, preset.train.seed)
         config = generator.config
     same = {
@@ -338,11 +343,32 @@ def _started(path: Path, preset: Preset) -> tuple[Preset, Generator]:
                 "new weights."
             )
     # What it knows is learned already: all speak at once, and of every octave.
-    train = replace(
-        preset.train, adversarial_start=0.0, coarse_first=1.0, warm_up_steps=_MEETING_STEPS
-    )
+    train = replace(preset.train, adversarial_start=0.0, coarse_first=1.0)
     loss = replace(preset.loss, consistency_start=0.0)
-    return replace(preset, generator=config, loss=loss, train=train), generator
+    preset = replace(preset, generator=config, loss=loss, train=train)
+    discriminator = None if grows else _discriminator_of(path, preset, tell)
+    if discriminator is None:
+        steps = max(train.warm_up_steps, _MEETING // (train.groups * train.group_size))
+        preset = replace(preset, train=replace(train, warm_up_steps=steps))
+    return preset, generator, discriminator
+
+
+def _discriminator_of(path: Path, preset: Preset, tell: Tell) -> Discriminator | None:
+    """The discriminator that lies beside a checkpoint; None where there is none that fits."""
+    from model.checkpoints import discriminator_beside, load_discriminator
+    from model.discriminator import Discriminator
+    from model.header import CheckpointError
+
+    beside, g = discriminator_beside(path), preset.generator
+    if not beside.exists():
+        return None
+    discriminator = Discriminator(preset.discriminator, g.patch_size, g.level_range)
+    try:
+        load_discriminator(beside, discriminator)
+    except CheckpointError as error:
+        tell(f"{error} A new one is trained.")
+        return None
+    return discriminator
 
 
 def _open(

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,8 +22,9 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from model import runs
-from model.checkpoints import load_generator_space
+from model.checkpoints import discriminator_beside, load_generator_space, save_discriminator
 from model.config import DiscriminatorConfig, LossConfig, TrainConfig
+from model.discriminator import Discriminator
 from model.header import read_header
 from model.presets import PRESETS, Preset
 from model.pyramid import ImagePyramid
@@ -148,6 +150,9 @@ def test_a_run_starts_with_the_weights_of_a_checkpoint(
     picture, cache = str(tmp_path / "picture.png"), str(tmp_path / "cache")
     recipe = Recipe(picture, str(tmp_path / "next"), start=checkpoint, cache=cache)
     run = prepare(recipe, lambda text, fraction: None)
+    assert run.trainer.train.warm_up_steps == TRAIN.warm_up_steps
+    for name, tensor in first.trainer.D.state_dict().items():
+        torch.testing.assert_close(run.trainer.D.state_dict()[name], tensor, rtol=1e-3, atol=1e-6)
     opened = load_generator_space(checkpoint, torch.device("cpu"))
     for network in (run.trainer.G, run.trainer.G_ema):
         for name, tensor in opened.generator.state_dict().items():
@@ -157,6 +162,55 @@ def test_a_run_starts_with_the_weights_of_a_checkpoint(
     other = replace(recipe, folder=str(tmp_path / "other"), crop=(0, 0, 300, 512))
     with pytest.raises(ValueError, match=r"has a field of 1\.25, this training .* 1\.71"):
         prepare(other, lambda text, fraction: None)
+
+
+@pytest.mark.parametrize("beside", [None, b"", "other"])
+def test_a_new_discriminator_gets_time_to_know_weights_that_are_trained(
+    beside: bytes | str | None,
+    pyramid: ImagePyramid,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where none lies beside the checkpoint, or one that does not fit."""
+    preset = small_preset(pyramid)
+    first = Run(tmp_path / "first", preset, PictureData(pyramid), {})
+    first.save()
+    monkeypatch.setitem(PRESETS, "laptop", replace(preset, generator=CONFIG))
+    checkpoint = tmp_path / "first" / CHECKPOINT
+    file = discriminator_beside(checkpoint)
+    file.unlink()
+    if beside == "other":
+        small = Discriminator(DiscriminatorConfig(widths=(4, 4)), 32, (0.0, 4.0))
+        save_discriminator(file, small)
+    elif isinstance(beside, bytes):
+        file.write_bytes(beside)
+    told: list[str] = []
+    recipe = Recipe(
+        str(tmp_path / "picture.png"),
+        str(tmp_path / "next"),
+        start=str(checkpoint),
+        cache=str(tmp_path / "cache"),
+    )
+    run = prepare(recipe, lambda text, fraction: None, told.append)
+    assert [file.name in line and "A new one" in line for line in told] == [True] * (
+        beside is not None
+    )
+    run.trainer.step()
+    rate = run.trainer.train.adversarial_generator_lr
+    # A step sees 8 windows: 4,000 of them.
+    assert run.trainer.opt_G.param_groups[0]["lr"] == pytest.approx(rate / 500)
+    close(run.source)
+
+
+def test_what_the_machine_slept_uses_up_no_budget(
+    pyramid: ImagePyramid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Run(tmp_path / "run", small_preset(pyramid), PictureData(pyramid), {}).trainer
+    usual = max(trainer.step().seconds for _ in range(3))
+    clock = iter((0.0, 8 * 3600.0))
+    monkeypatch.setattr("model.trainer.time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    assert trainer.step().seconds <= usual
+    assert trainer.elapsed <= 4 * usual
 
 
 def test_a_step_gives_way_many_times_and_comes_out_the_same(
