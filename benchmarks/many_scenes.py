@@ -1,13 +1,15 @@
 """Does one generator hold many scenes: which do its latents show, and is each one scene?
 
     python -m benchmarks.many_scenes --image IMAGE [--crop X0 Y0 X1 Y1] [--scenes 8]
-        [--octaves 4] [--count 1500] [--kimg 12] [--folder FOLDER] [--json F]
+        [--octaves 4] [--count 1500] [--kimg 12] [--folder FOLDER] [--json F] [--strips F.jpg]
+    python -m benchmarks.many_scenes --image IMAGE ... --checkpoint CKPT [--json F] [--strips F.jpg]
 
 Square crops of an image, of different places and sizes, are scenes of their own: patches are cut
 from each, without places, and one generator learns them all. Then 64 latents are drawn. Each is
 said to show the real scene to which its whole view is most alike, low-passed to 16 x 16 pixels.
 Whether a latent is one scene over its octaves is asked of its own views: a fine one, averaged, is
 compared with the coarse one about the same place, and, as a control, with that of another latent.
+With `--checkpoint` nothing is trained: that one is measured.
 """
 
 from __future__ import annotations
@@ -28,10 +30,12 @@ import torch.nn.functional as F
 
 from benchmarks.machine import describe_machine
 from benchmarks.options import add_picture, add_preset, crop_of
+from benchmarks.quality.pictures import make_latent_strips
 from benchmarks.tables import facts, table, write_json
 from explorer.progress import ProgressLine
 from kernels.resample import resample
 from model.data.cut import CutConfig, write_patches
+from model.header import read_header
 from model.losses import diversity
 from model.metrics.consistency import consistency_windows, shared_pixels
 from model.metrics.fidelity import psnr_of_mse
@@ -47,6 +51,8 @@ LATENTS = 64
 ALIKE = 0.5
 """Correlation from which a latent is said to show a scene."""
 _FIRST_SEED = 1000
+SHOWN_SEEDS = range(_FIRST_SEED, _FIRST_SEED + 6)
+"""Latents that are drawn: the first of those that are measured."""
 _PAIRS = 64
 Box = tuple[int, int, int, int]
 
@@ -173,8 +179,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=1500, help="patches a scene (default: 1500)")
     parser.add_argument("--kimg", type=float, default=12.0, help="default: 12")
     add_preset(parser)
+    parser.add_argument(
+        "--checkpoint", type=Path, metavar="CKPT", help="measure this, train nothing"
+    )
     parser.add_argument("--folder", type=Path, help="keep patches and the run here, and go on")
     parser.add_argument("--json", type=Path, metavar="F", help="write the figures here too")
+    parser.add_argument(
+        "--strips", type=Path, metavar="F.jpg", help="draw a few latents at every octave"
+    )
     options = parser.parse_args(arguments)
     try:
         with tempfile.TemporaryDirectory() as scratch:
@@ -204,14 +216,22 @@ def _train_and_measure(options: argparse.Namespace, folder: Path) -> dict[str, A
             )
             pyramids.append(pyramid)
             out = folder / "patches" / f"scene{index + 1}"
-            if not out.exists():
+            if options.checkpoint is None and not out.exists():
                 out.parent.mkdir(exist_ok=True)
                 config = CutConfig((0.0, float(options.octaves)), (options.count,), seed=index)
                 write_patches(pyramid, config, out, "dataset.json", None, line)
             line.close()
-        cost = _train(options, folder)
-        space = open_scale_space(folder / "run" / CHECKPOINT, device="cpu")
+        if options.checkpoint is None:
+            cost, checkpoint = _train(options, folder), folder / "run" / CHECKPOINT
+        else:
+            checkpoint = options.checkpoint
+            training = read_header(checkpoint).training
+            cost = {name: training[name] for name in ("kimg", "minutes") if name in training}
+        space = open_scale_space(checkpoint, device="cpu")
         found = measure(space, pyramids)
+        if options.strips is not None:
+            levels = [float(level) for level in range(options.octaves + 1)]
+            make_latent_strips(space, SHOWN_SEEDS, levels, options.strips)
     finally:
         for pyramid in pyramids:
             pyramid.close()
@@ -232,7 +252,7 @@ def _train_and_measure(options: argparse.Namespace, folder: Path) -> dict[str, A
         "machine": describe_machine(),
         "settings": {
             name: getattr(options, name)
-            for name in ("scenes", "sides", "octaves", "count", "kimg", "preset")
+            for name in ("scenes", "sides", "octaves", "count", "preset")
         }
         | {"image": options.image.name, "boxes": boxes},
         **cost,

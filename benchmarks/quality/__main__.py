@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import usable_cores
+from benchmarks.quality.latents import load_latents
 from benchmarks.quality.page import diagrams, load_results, page
 from benchmarks.quality.settings import PARTS, Settings, Truth
 from benchmarks.tables import write_json
@@ -196,7 +197,7 @@ def write_page(docs: Path, results: Path) -> None:
         raise ValueError(f"{results} holds no quality-*.json; measure first.")
     (docs / "quality").mkdir(parents=True, exist_ok=True)
     texts = {docs / "quality" / f"{result['name']}.svg": diagrams(result) for result in found}
-    texts[docs / "quality.md"] = page(found)
+    texts[docs / "quality.md"] = page(found, load_latents(results))
     for path, text in texts.items():
         part = path.with_name(f".{path.name}.part")
         part.write_text(text, encoding="utf-8")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.quality.bounds import BASELINES, REALISM, Result, judge, levels_of, value
 from benchmarks.quality.curves import Curve, Panel, draw
+from benchmarks.quality.latents import latents_section
 from benchmarks.quality.words import BASELINES as BASELINE_WORDS
 from benchmarks.quality.words import HEAD, NAMES, NOT_SHIPPED
 from explorer.truth_messages import REMEMBERED_DB, TEXTURED_DB, OctaveFigures, verdict_runs
@@ -25,8 +27,8 @@ def load_results(folder: Path) -> list[Result]:
     return sorted(found, key=lambda r: (place.get(r["name"], len(ORDER)), r["name"]))
 
 
-def page(results: Sequence[Result]) -> str:
-    """The Markdown of `docs/quality.md`."""
+def page(results: Sequence[Result], latents: Mapping[str, dict[str, Any]] | None = None) -> str:
+    """The Markdown of `docs/quality.md`; `latents` is what `load_latents` gives."""
     first = results[0]
     parts = [
         HEAD.format(
@@ -45,6 +47,7 @@ def page(results: Sequence[Result]) -> str:
         parts += ["## Side by side", _side_by_side(comparable)]
     for result in results:
         parts += _section(result, by_name)
+    parts += [latents_section(name, found) for name, found in (latents or {}).items()]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
@@ -137,7 +140,7 @@ def _section(result: Result, by_name: dict[str, Result]) -> list[str]:
         _levels(result),
     ]
     parts += ["### What is remembered, and what is invented", _remembered(result)]
-    parts += ["### Three places, nine octaves", _strips(result)]
+    parts += ["### Three places, octave by octave", _strips(result)]
     parts += [_baselines(result)]
     return [part for part in parts if part]
 
@@ -235,7 +238,7 @@ def _strips(result: Result) -> str:
         f"Places drawn by seed {result['settings']['seed']}, from top to bottom, field units: "
         f"{where}. 128 x 128 pixels each, as the app shows them, each twice as deep as the one to "
         "its left.\n\n"
-        f"![three places at nine octaves](quality/{name}-strips.jpg)"
+        f"![three places, octave by octave](quality/{name}-strips.jpg)"
     )
     if result.get("film"):
         text += (

@@ -43,8 +43,10 @@ def draw_places(field_size: tuple[float, float], seed: int) -> list[Point]:
     return [(float(x * field_size[0]), float(y * field_size[1])) for x, y in at]
 
 
-def cell(space: ScaleSpace, place: Point, level: float) -> np.ndarray:
+def cell(space: ScaleSpace, place: Point, level: float, seed: int = 0) -> np.ndarray:
     """What lies around a place at a level, moved and cut so that it is all inside the field.
+
+    `seed` names the latent, where there are any.
 
     Returns:
         uint8 [128, 128, 3]; grey where the whole field is smaller than that.
@@ -58,7 +60,7 @@ def cell(space: ScaleSpace, place: Point, level: float) -> np.ndarray:
         room = max(0.0, extent / 2 - pixels / 2 / d)
         size.append(pixels)
         center.append(min(max(at, -room), room))
-    picture = render_view(space, (center[0], center[1]), level, (size[0], size[1]))
+    picture = render_view(space, (center[0], center[1]), level, (size[0], size[1]), seed)
     out = np.full((CELL_PX, CELL_PX, 3), _GREY, np.uint8)
     x, y = ((CELL_PX - n) // 2 for n in size)
     out[y : y + size[1], x : x + size[0]] = picture
@@ -109,6 +111,14 @@ def make_strips(
 ) -> None:
     """One row a place, one column a level: what the checkpoint makes, and nothing else."""
     rows = [[cell(space, place, level) for level in levels] for place in places]
+    save(sheet(rows, [""] * len(rows), level_names(levels)), out)
+
+
+def make_latent_strips(
+    space: ScaleSpace, seeds: Sequence[int], levels: Sequence[float], out: Path
+) -> None:
+    """One row a latent, one column a level: the middle of the scene that it is."""
+    rows = [[cell(space, (0.0, 0.0), level, seed) for level in levels] for seed in seeds]
     save(sheet(rows, [""] * len(rows), level_names(levels)), out)
 
 

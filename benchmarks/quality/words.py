@@ -70,3 +70,30 @@ NOT_SHIPPED = {
     "[checkpoints/README.md](../checkpoints/README.md).",
 }
 """What to say of a checkpoint that is measured and not in this repository."""
+
+LATENTS = """## {name}
+
+Many scenes in one: every latent (`N` in the app) is a piece of paint that was never painted.
+Learned from {scenes} square pieces of the painting, {smallest} to {largest} pixels wide, {count}
+patches of each, without places; levels 0 to {octaves}. Training: {minutes} minutes and {windows}
+windows. Measured on {cores} cores of an {cpu}. There is no picture to hold it against; what can be
+asked is:
+
+- How unlike are latents? {diversity} times as unlike as the real pieces are.
+- Are they copies? {shown} of {latents} latents show one of the pieces (correlation of the whole
+  view, low-passed to 16 x 16 pixels, of 0.5 or more). Half of all correlate less than {median} with
+  the piece that is most like them; two real pieces do so by {highest} at most.
+- Is a latent one scene at every octave? PSNR of a view, averaged down an octave, against the view
+  rendered there, of the same latent and, to compare, of another:
+
+| level | the same latent, dB | another, dB |
+|---|---|---|
+{rows}
+
+Six latents, from the whole scene to its finest octave:
+
+![six latents at every octave](quality/{name}-latents.jpg)
+
+The commands: [checkpoints/README.md](../checkpoints/README.md); every number:
+`benchmarks/results/many-scenes-{name}.json`."""
+"""Fields: those of `benchmarks.quality.latents`."""

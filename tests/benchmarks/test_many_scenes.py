@@ -14,6 +14,7 @@ from benchmarks import many_scenes
 from benchmarks.procedural import rock
 from model.config import DiscriminatorConfig, GeneratorConfig, TrainConfig
 from model.presets import PRESETS, Preset
+from model.runs import CHECKPOINT
 from model.space import Window
 from tests.benchmarks.conftest import Waves
 
@@ -68,3 +69,13 @@ def test_it_goes_through_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyP
     found = json.loads(out.read_text())
     assert found["kimg"] == 0.016 and len(found["latents_by_scene"]) == 3
     assert sum(found["latents_by_scene"]) + found["no_scene"] == many_scenes.LATENTS
+    checkpoint, again = tmp_path / "run" / CHECKPOINT, tmp_path / "again.json"
+    words[-1] = str(tmp_path / "other")
+    drawn = ["--checkpoint", str(checkpoint), "--strips", str(tmp_path / "strips.jpg")]
+    assert many_scenes.main([*words, *drawn, "--json", str(again)]) == 0
+    assert not (tmp_path / "other" / "patches").exists()
+    measured = json.loads(again.read_text())
+    same = ("kimg", "latents_by_scene", "diversity", "consistency_db", "likeness", "settings")
+    assert all(measured[name] == found[name] for name in same)
+    with Image.open(tmp_path / "strips.jpg") as strips:
+        assert strips.size[1] > 6 * 128  # a row for each latent

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,14 @@ from PIL import Image
 
 from benchmarks.quality import bounds, curves, encoded, measure, pictures, search, settings
 from benchmarks.quality.__main__ import ROOT, arguments, command_of, main, write_page
+from benchmarks.quality.latents import load_latents
 from benchmarks.quality.page import diagrams, load_results, page
 from benchmarks.quality.run import choose, merged
 from benchmarks.quality.work import Done, Task, run_tasks
 from model.pyramid import ImagePyramid
 from model.scale import density
 from model.space import Window, window_around
+from tests.benchmarks.conftest import Waves
 
 SMALL = settings.Settings(windows=16, held_out=4, search_windows=16, bootstrap=0, avif_speed=10)
 
@@ -471,6 +474,26 @@ def test_the_page_says_what_the_result_says() -> None:
     assert "Not shipped" not in both
 
 
+def test_the_page_tells_of_many_scenes_what_was_found(tmp_path: Path) -> None:
+    found = {
+        "settings": {"scenes": 3, "sides": [1800, 2600], "count": 300, "octaves": 4},
+        "likeness": {"median": 0.42, "real_scenes_highest": 0.62},
+        "latents_by_scene": [1, 0, 2],
+        "no_scene": 61,
+        "consistency_db": {"1": {"own": 26.04, "another": 12.6}},
+        "minutes": 46.7,
+        "kimg": 28.0,
+        "machine": {"cores": 2, "cpu": "chip"},
+        "diversity": 0.713,
+    }
+    (tmp_path / "many-scenes-brushwork.json").write_text(json.dumps(found))
+    (tmp_path / "many-scenes-starry-night.json").write_text("{}")  # an experiment: ships nothing
+    text = page([made_up()], load_latents(tmp_path))
+    assert "| 1 | 26.0 | 12.6 |" in text and "28,000\nwindows" in text
+    assert "3 of 64 latents show one" in text and "0.71 times" in text
+    assert "quality/brushwork-latents.jpg" in text and "## brushwork" not in page([made_up()])
+
+
 def test_results_come_in_the_order_of_the_page(tmp_path: Path) -> None:
     for name in ("brushwork", "starry-night-adversarial", "starry-night"):
         (tmp_path / f"quality-{name}.json").write_text(json.dumps(made_up(name)))
@@ -505,6 +528,20 @@ def test_a_cell_shows_the_field_and_nothing_beyond(real: ImagePyramid) -> None:
     corner = pictures.cell(real, (0.62, 0.49), 3.0)
     expected = real.render_view((0.625 - 0.25, 0.5 - 0.25), 3.0, (128, 128))
     assert np.array_equal(corner, expected)
+
+
+def test_latents_are_drawn_a_row_each(tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    class Scenes(Waves):
+        def render(self, windows: Sequence[Window]) -> torch.Tensor:
+            seen.append(windows[0].seed)
+            return super().render(windows)
+
+    pictures.make_latent_strips(Scenes(), (7, 9), (0.0, 1.0), tmp_path / "latents.jpg")
+    assert set(seen) == {7, 9}
+    with Image.open(tmp_path / "latents.jpg") as image:
+        assert image.size == (2 * 132 - 4, 20 + 2 * 132 - 4)
 
 
 def test_strips_hold_a_row_for_each_and_a_column_a_level(
