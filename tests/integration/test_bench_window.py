@@ -34,7 +34,7 @@ def test_the_whole_bench_of_a_picture(picture: Path, tmp_path: Path, capsys) -> 
     add_arguments(parser)
     out = tmp_path / "bench.json"
     words = (
-        f"{picture} --json {out} --device cpu --repeats 1 --windows 2 --seconds 1 --minutes 0.02"
+        f"{picture} --json {out} --device cpu --repeats 1 --windows 2 --seconds 4 --minutes 0.02"
     )
     code = run(parser.parse_args([*words.split(), "--only", "speed", "seams", "flight", "memory"]))
     printed = capsys.readouterr()
