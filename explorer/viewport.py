@@ -107,6 +107,8 @@ class Viewport(InputSurface):
         self._last_frame = time.perf_counter()
         self._sent_at = -1.0
         self._request: RenderRequest | None = None
+        self._stays_sharp = False
+        """Newer weights were opened while the exact frame of those before was shown."""
         self._opened_at = self._jumped_at = self._last_frame
         self._target_seen: View | None = None
         self._broken = False
@@ -417,6 +419,7 @@ class Viewport(InputSurface):
         previewed = alike and self.scene is None and self._preview is not None
         # Newer weights of a run: the view stays, and its pixels until there are better ones.
         newer = alike and self.scene is not None and info.step is not None
+        self._stays_sharp = newer and self.is_exact
         self._grid = self._make_grid(info.patch_size, info.field_size, info.level_range)
         self._preview = opened.root
         if not previewed and not newer:
@@ -473,7 +476,7 @@ class Viewport(InputSurface):
         # Newer weights of a run, and nobody has moved since: what they replace is sharp and stays
         # until they are drawn as sharply. There is nothing to wait for, and no tile is worth it.
         came = max(state.last_input_at, self._jumped_at) > self._opened_at
-        newer = self.scene.step is not None and not came and not self._uploads.is_swapping
+        newer = self._stays_sharp and not came and not self._uploads.is_swapping
         waited = self._rest_s(now) >= self.config.streaming.exact_delay_s
         at_rest = waited or (newer and state.rest_since is not None)
         resting = at_rest and not self._uploads.is_swapping
@@ -497,7 +500,7 @@ class Viewport(InputSurface):
             moving=not resting,
             exact=missing,
             now=now,
-            cover_first=came,
+            cover_first=came or (self.scene.step is not None and not self._stays_sharp),
             exact_alone=newer,
         )
         self._request = request
