@@ -456,6 +456,13 @@ def test_newer_weights_cost_the_exact_frame_alone_until_somebody_moves(
     space = newer
     wheel(app.viewport, 2, 300, 200)
     qtbot.waitUntil(lambda: tiles() > 20, timeout=SLOW_MS)
+    # A hand moves while weights are on their way: it does not wait for a whole frame of them.
+    newest = FakeSpace(identity="run@9", pixels_per_s=300_000)
+    app.inference.live = lambda path: LiveSpace(newest, 9) if path == "run" else None
+    wheel(app.viewport, 2, 300, 200)
+    app.inference.open(OpenRequest("run"))
+    space = newest
+    qtbot.waitUntil(lambda: tiles() > 0, timeout=SLOW_MS)
 
 
 def test_newer_weights_come_where_one_is_and_never_show_less_than_before(
