@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 YIELD_S = 0.4
 """Training waits for so long after the last input, s; and all through a flight."""
-_SHOWING_S = 1.5
+_DRAWING_S = 1.5
 """And for so long at most, s, while newer weights are drawn."""
 _INPUTS = frozenset(
     (
@@ -345,14 +345,14 @@ class TrainingDesk(QObject):
             return
         self._drawn_since = self._handed_at
         if viewport.isVisible() and not self.window.isMinimized():
-            thread.showing(_SHOWING_S)
+            thread.drawing(_DRAWING_S)
 
     def _on_drawn(self) -> None:
         """Tell the run how long its newest weights took, if nobody moved."""
         since, self._drawn_since = self._drawn_since, None
         rest = self.window.viewport.view_state.rest_since
         if since is not None and rest is not None and rest < since and self.thread_of_run:
-            self.thread_of_run.shown_in(time.perf_counter() - since)
+            self.thread_of_run.drawn_in(time.perf_counter() - since)
 
     def _note_begun(self, recipe: Recipe) -> None:
         try:

@@ -104,7 +104,7 @@ class TrainingThread:
         self._wants_snapshot = False
         self._stop: str = ""
         self._share = 1.0
-        self._hold_until = self._showing_until = 0.0
+        self._hold_until = self._drawing_until = 0.0
         self._publish_s = self.config.publish_s
         self._live: LiveSpace | None = None
         # Owned by the thread from here on.
@@ -149,19 +149,19 @@ class TrainingThread:
     def hold(self, seconds: float) -> None:
         """Somebody needs the machine: begin nothing for so long. Cheap; call it as often as so."""
         if seconds > 0:
-            self._showing_until = 0.0  # what is being shown is not what this somebody waits for
+            self._drawing_until = 0.0  # what is being drawn is not what this somebody waits for
         self._hold_until = max(self._hold_until, time.perf_counter() + seconds)
 
-    def showing(self, seconds: float) -> None:
-        """The newest weights are being drawn: begin nothing until `shown_in`, or for so long.
+    def drawing(self, seconds: float) -> None:
+        """The newest weights are being drawn: begin nothing until `drawn_in`, or for so long.
 
         Both at once would take as long together, and leave an input waiting for what is under way.
         """
-        self._showing_until = time.perf_counter() + seconds
+        self._drawing_until = time.perf_counter() + seconds
 
-    def shown_in(self, seconds: float) -> None:
+    def drawn_in(self, seconds: float) -> None:
         """The newest weights took so long to draw: on slow machines they come less often."""
-        self._set(_showing_until=0.0)
+        self._set(_drawing_until=0.0)
         wanted = min(seconds / self.config.most_viewing, self.config.longest_publish_s)
         self._publish_s = max(self.config.publish_s, wanted)
 
@@ -188,7 +188,7 @@ class TrainingThread:
 
     @property
     def _held_until(self) -> float:
-        return max(self._hold_until, self._showing_until)
+        return max(self._hold_until, self._drawing_until)
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the end; whether it has come."""

@@ -64,8 +64,12 @@ class GeneratorSpace:
         if self._graphs is not None:
             return
         if self._breathe is None:
-            breathe_between_layers(self.generator, lambda: self._breathe and self._breathe())
+            breathe_between_layers(self.generator, self._give_way)
         self._breathe = breathe
+
+    def _give_way(self) -> None:
+        if self._breathe is not None:
+            self._breathe()
 
     @torch.inference_mode()
     def render(self, windows: Sequence[Window]) -> torch.Tensor:

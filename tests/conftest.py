@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import random
 import signal
@@ -53,6 +54,15 @@ def seeded() -> None:
 
         torch.manual_seed(0)
         torch.set_num_threads(1)
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """What goes in this test goes because nobody holds it: circles stay."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

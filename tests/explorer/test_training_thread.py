@@ -195,11 +195,11 @@ def test_it_waits_until_newer_weights_are_shown_unless_a_hand_wants_something_el
         ticks = len(watched.all(TrainingTick))
         watched.wait(TrainingTick, ticks + 2)
 
-    thread.showing(3600.0)
+    thread.drawing(3600.0)
     wait_for(waits)
-    thread.shown_in(0.1)
+    thread.drawn_in(0.1)
     goes_on()
-    thread.showing(3600.0)
+    thread.drawing(3600.0)
     wait_for(waits)
     thread.hold(-1.0)  # nobody moves
     assert thread._held_until > time.perf_counter() + 3000
@@ -210,11 +210,11 @@ def test_it_waits_until_newer_weights_are_shown_unless_a_hand_wants_something_el
 def test_weights_come_less_often_where_showing_them_takes_long(tmp_path: Path) -> None:
     config = BesideConfig(publish_s=10.0, most_viewing=0.05, longest_publish_s=60.0)
     thread = TrainingThread(recipe_for(tmp_path, tmp_path / "run"), lambda: None, config)
-    thread.shown_in(0.1)
+    thread.drawn_in(0.1)
     assert thread._publish_s == 10.0
-    thread.shown_in(2.0)
+    thread.drawn_in(2.0)
     assert thread._publish_s == pytest.approx(40.0)
-    thread.shown_in(20.0)
+    thread.drawn_in(20.0)
     assert thread._publish_s == 60.0
 
 
@@ -239,7 +239,7 @@ def test_weights_do_not_age_while_training_waits(
 def test_a_young_run_is_shown_more_often(tmp_path: Path) -> None:
     config = BesideConfig(publish_s=1.0, most_viewing=0.1, longest_publish_s=60.0, young_s=5.0)
     thread = TrainingThread(recipe_for(tmp_path, tmp_path / "run"), lambda: None, config)
-    thread.shown_in(1.0)
+    thread.drawn_in(1.0)
     for trained_s, every_s in ((0.0, 1.0), (4.9, 1.0), (5.1, 10.0)):
         thread._trained_s = trained_s
         assert thread._publish_every_s == every_s

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from pathlib import Path
 
 import pytest
@@ -177,3 +178,34 @@ def test_what_the_layers_hear_gives_way_between_its_parts(breaths: Breaths) -> N
     generator._hear(places, None, torch.float32)
     assert breaths.since() >= 2 * len(places)
     assert torch.equal(generator([window]), plain)
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_a_space_that_gave_way_goes_at_once_with_its_weights(breaths: Breaths) -> None:
+    """A run hands out a copy of its weights a minute: an hour of them is hundreds of megabytes."""
+    generator = small_generator()
+    space = GeneratorSpace(generator, header_of(generator.config, {}, ""), "small", torch.float32)
+    space.breathe_with(breaths)
+    space.render([Window((0.0, 0.0), 2.0, 32, 32)])
+    weights = weakref.ref(generator.noise.mix[0])
+    del space, generator
+    assert weights() is None
+
+
+def test_what_outlived_its_owner_breathes_for_nobody() -> None:
+    class Owner:
+        def breathe(self) -> None:
+            raise AssertionError("nobody owns the network any more")
+
+    network = layers()
+    breathe_between_layers(network, Owner().breathe)
+    network(torch.zeros(1, 3, 8, 8))
+
+
+def test_copies_share_what_never_changes() -> None:
+    generator = small_generator()
+    copied = copy_of(generator)
+    assert copied.noise.table is generator.noise.table
+    mix, copied_mix = generator.noise.mix[0], copied.noise.mix[0]
+    assert torch.equal(copied_mix, mix) and copied_mix.data_ptr() != mix.data_ptr()
+    assert copied.state_dict().keys() == generator.state_dict().keys()

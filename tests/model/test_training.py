@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -120,6 +121,17 @@ def test_what_is_invented_agrees_with_itself_and_leaves_the_picture_alone(
         trainer.step()
     assert trainer.G.base is base and len(before) > 1
     assert all(torch.equal(mip, before[name]) for name, mip in base.named_buffers())
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_a_run_goes_at_once_with_its_networks(pyramid: ImagePyramid, tmp_path: Path) -> None:
+    torch.optim.Adam([torch.zeros(1)])  # the first of a process makes a circle of torch's own
+    run = Run(tmp_path / "run", small_preset(pyramid), PictureData(pyramid), {})
+    run.trainer.cur_nimg = 60  # the discriminator speaks
+    run.trainer.step()
+    left = [weakref.ref(m) for m in (run.trainer.G, run.trainer.D, run.trainer.G_ema, run)]
+    del run
+    assert [held() for held in left] == [None] * 4
 
 
 def test_writes_a_checkpoint_that_opens_and_a_log(pyramid: ImagePyramid, tmp_path: Path) -> None:
