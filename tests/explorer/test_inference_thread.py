@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -35,9 +36,12 @@ from explorer.messages import (
 from explorer.tile_grid import TileGrid, TileKey
 from explorer.tile_stream import exact_view
 from explorer.view_metadata import StillView, read_view
+from model.checkpoints import header_of
+from model.generator_space import GeneratorSpace
 from model.header import CheckpointError
-from model.space import Window, to_uint8
+from model.space import ScaleSpace, Window, to_uint8
 from tests.explorer.fakes import FakeSpace
+from tests.model.small import small_generator
 
 GRID = TileGrid(64, (1.25, 1.0), (0.0, 8.0), 64, 2)
 KEYS = tuple(TileKey(6, x, y) for y in range(-2, 2) for x in range(-2, 2))
@@ -46,14 +50,16 @@ KEYS = tuple(TileKey(6, x, y) for y in range(-2, 2) for x in range(-2, 2))
 class Bench:
     """A thread with a fake space, and all that it has said so far."""
 
-    def __init__(self, space: FakeSpace | Exception, config: StreamingConfig | None = None) -> None:
+    def __init__(
+        self, space: ScaleSpace | Exception, config: StreamingConfig | None = None
+    ) -> None:
         self.space = space
         self.bell = threading.Event()
         self.opened_in: str | None = None
         self.results: list[Result] = []
         self.thread = InferenceThread(self.bell.set, config, self._open)
 
-    def _open(self, path: str, device: str, precision: str) -> FakeSpace:
+    def _open(self, path: str, device: str, precision: str) -> ScaleSpace:
         self.opened_in = threading.current_thread().name
         if isinstance(self.space, Exception):
             raise self.space
@@ -78,7 +84,7 @@ class Bench:
 def bench() -> Iterator[Callable[..., Bench]]:
     made: list[Bench] = []
 
-    def make(space: FakeSpace | Exception | None = None, **options: object) -> Bench:
+    def make(space: ScaleSpace | Exception | None = None, **options: object) -> Bench:
         config = StreamingConfig(worker_niceness=0, **options)  # type: ignore[arg-type]
         it = Bench(space or FakeSpace(), config)
         made.append(it)
@@ -102,6 +108,27 @@ def test_opening_happens_in_the_thread_and_says_what_was_opened(
     assert info.field_size == (1.25, 1.0) and info.level_range == (0.0, 8.0)
     root = it.of(Opened)[0].root
     assert root.shape[2] == 4 and 1 << 16 < root.shape[0] * root.shape[1] < 1 << 18
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_a_scene_that_is_left_goes_at_once_with_its_weights(bench: Callable[..., Bench]) -> None:
+    def trained(name: str) -> GeneratorSpace:
+        generator = small_generator()
+        return GeneratorSpace(generator, header_of(generator.config, {}, ""), name, torch.float32)
+
+    def look(name: str) -> None:
+        it.thread.request(RenderRequest(name, GRID, tiles=KEYS[:2], exact=exact))
+        it.until(lambda: {r.scene for r in it.of(ExactFrame)} >= {name})
+
+    exact = exact_view(View(Camera(0.11, -0.07, 2.3), (120, 90)), GRID)
+    it = bench(trained("first"))
+    look("first")
+    left = weakref.ref(it.space)
+    it.space = trained("second")
+    it.thread.open(OpenRequest("somewhere/second"))
+    it.until(lambda: len(it.of(Opened)) == 2)
+    look("second")
+    assert left() is None
 
 
 def test_every_wanted_tile_comes_once_with_the_right_pixels(bench: Callable[..., Bench]) -> None:
