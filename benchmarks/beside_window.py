@@ -23,6 +23,7 @@ from benchmarks.flight import Legs, Pilot, in_ms, memory_summary, scripted_fligh
 from benchmarks.machine import resident_bytes
 from benchmarks.sums import percentile, slope
 from benchmarks.tables import write_json
+from benchmarks.training_beside import TELL_S
 from explorer.display import why_no_display
 from explorer.shipped import PAINTING, shipped
 from explorer.training_desk import YIELD_S
@@ -35,7 +36,6 @@ _REST_S = 2.0
 """Training goes on for so long before an input comes."""
 _NOTCHES = 4
 _POLL_MS = 5
-_TELL_MS = 200
 
 
 class Trained:
@@ -241,13 +241,15 @@ def speed(device: str, data: str, folder: Path) -> NoReturn:
     """Say again and again how many windows were seen, while nobody touches the viewer; till killed.
 
     Begins once the run is grown, and its first samples are saved, which training alone is not
-    measured with either.
+    measured with either. The thread that trains says it, as the one alone does: the window sleeps.
     """
-    seen = [0]
-    on_step = TrainingThread._on_step
+    on_step, told, grown = TrainingThread._on_step, [0.0], threading.Event()
 
     def counted(thread: TrainingThread, run: Any, status: Any, note: str) -> None:
-        seen[0] = status.cur_nimg
+        now = time.perf_counter()
+        if grown.is_set() and now - told[0] > TELL_S:
+            told[0] = now
+            print(status.cur_nimg, flush=True)
         on_step(thread, run, status, note)
 
     TrainingThread._on_step = counted  # type: ignore[method-assign, assignment]
@@ -255,9 +257,8 @@ def speed(device: str, data: str, folder: Path) -> NoReturn:
     app.begin(data, folder / "run")
     until(lambda: any((folder / "run" / "samples").glob("*.jpg")))
     pause(round(1000 * app.desk.config.young_s))
-    while True:
-        print(seen[0], flush=True)
-        pause(_TELL_MS)
+    grown.set()
+    sys.exit(QApplication.exec())
 
 
 def memory(device: str, data: str, folder: Path, minutes: float, out: Path) -> dict[str, Any]:

@@ -45,7 +45,8 @@ _FIELD_PX = (2560, 2048)
 TURN_S = 30.0
 """Of training beside and alone: newer weights are shown about so often."""
 _WARM_S = 5.0
-_TELL_S = 0.2
+TELL_S = 0.2
+"""From one count of windows to the next."""
 
 
 def cut(image: Path, count: int, folder: Path) -> Path:
@@ -79,7 +80,7 @@ def alone(data: str, folder: Path, device: str) -> None:
     def tell() -> bool:
         nonlocal told
         now = time.perf_counter()
-        if now - began > _WARM_S and now - told > _TELL_S:
+        if now - began > _WARM_S and now - told > TELL_S:
             told = now
             print(run.trainer.cur_nimg, flush=True)
         return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from PySide6.QtCore import QTimer, Signal
+from PySide6.QtCore import QEvent, QObject, QTimer, Signal
 from PySide6.QtGui import QFontDatabase, QResizeEvent
 from PySide6.QtWidgets import QLabel, QSizePolicy, QStatusBar, QWidget
 
@@ -15,7 +15,8 @@ from explorer.view_state import fit_camera
 from explorer.viewport import Viewport
 from model.latent import in_short
 
-_UPDATE_MS = 125
+_UPDATE_MS, _REST_MS = 125, 1000
+"""From look to look, and where nothing moves: each takes the interpreter from whoever trains."""
 _WINDOW_S = 1.0
 _REST_S = 1.0
 """At rest the speeds are written this seldom, s: without a GPU every change of a label composes the
@@ -64,7 +65,10 @@ class StatusLine(QStatusBar):
         self._timer = QTimer(self)
         self._timer.timeout.connect(self.refresh)
         self._timer.start(_UPDATE_MS)
+        self._changed = False
         viewport.exact_shown.connect(lambda _seconds: self.refresh())
+        viewport.frame_painted.connect(self._hasten)
+        viewport.installEventFilter(self)
 
     def _value(self, tip: str, widest: str, permanent: bool = False) -> QLabel:
         label = QLabel()
@@ -75,6 +79,16 @@ class StatusLine(QStatusBar):
         label.setMinimumWidth(label.fontMetrics().horizontalAdvance(widest) + 18)
         (self.addPermanentWidget if permanent else self.addWidget)(label)
         return label
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """The cursor over the picture moves nothing, and yet is told of."""
+        if event.type() in (QEvent.Type.MouseMove, QEvent.Type.Leave):
+            self._hasten()
+        return super().eventFilter(watched, event)
+
+    def _hasten(self) -> None:
+        if self._timer.interval() != _UPDATE_MS:
+            self._timer.start(_UPDATE_MS)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Leave out what there is no room for."""
@@ -93,7 +107,7 @@ class StatusLine(QStatusBar):
 
     def refresh(self) -> None:
         """Write the present figures."""
-        viewport = self.viewport
+        viewport, self._changed = self.viewport, False
         state = viewport.view_state
         camera = state.displayed
         fit = fit_camera(state.field_size, state.size)
@@ -127,6 +141,8 @@ class StatusLine(QStatusBar):
         self._set(self.seed, self.tr("seed {0}").format(in_short(seed)) if has_latents else "")
         step = viewport.scene.step if viewport.scene else None
         self._set(self.step, "" if step is None else self.tr("step {0}").format(f"{step:,}"))
+        if at_rest and not self._changed:
+            self._timer.setInterval(_REST_MS)
         self.ticked.emit()
 
     def _measure(self, now: float, at_rest: bool) -> None:
@@ -157,6 +173,7 @@ class StatusLine(QStatusBar):
         """Write `text` only where it differs: a label that is set is painted again."""
         before = self._shown.get(label)
         if before != text:
+            self._changed = True
             self._shown[label] = text
             label.setText(text)
             if not (before and text):

@@ -283,6 +283,26 @@ def test_the_status_line_leaves_out_what_has_no_room(make_app: MakeApp, qtbot: Q
         assert width < 1200 or {*line._by_worth} - {*shown} == {line.seed, line.step}
 
 
+def test_the_status_line_looks_seldom_at_a_picture_at_rest(make_app: MakeApp, qtbot: QtBot) -> None:
+    app = make_app()
+    until_exact(qtbot, app)
+    viewport, line = app.viewport, app.window.status_line
+
+    def until_seldom() -> None:
+        qtbot.waitUntil(lambda: line._timer.interval() == 1000, timeout=WAIT_MS)
+
+    until_seldom()
+    QTest.mouseMove(viewport, viewport.rect().center())
+    qtbot.waitUntil(lambda: line._timer.interval() < 200, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: bool(line.cursor.text()), timeout=WAIT_MS)
+    until_seldom()
+    QTest.keyClick(viewport, Qt.Key.Key_Right)
+    qtbot.waitUntil(lambda: line._timer.interval() < 200, timeout=WAIT_MS)
+    before = line.position.text()
+    qtbot.waitUntil(lambda: line.position.text() != before, timeout=WAIT_MS)
+    until_seldom()
+
+
 def readable(widget: QWidget) -> bool:
     """Whether a screen reader has something to say about it."""
     if isinstance(widget, QAbstractButton) and widget.text():
