@@ -154,6 +154,8 @@ class LossConfig:
     """RMS of the gradient at the generator's output, over that of the adversarial one, where a band
     of generated windows is a neper too strong or too weak; 0 switches it off. See
     `model.band_moments`."""
+    moments_start: float = 0.0
+    """Share of the run that is over when it comes in, within a twentieth."""
     r1_gamma: float = 1.0
     """Weight of the gradient penalty on real images."""
     r2_gamma: float = 1.0

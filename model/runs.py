@@ -20,6 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from model.base_layer import BaseLayer
+from model.best_so_far import BEST, BEST_DISCRIMINATOR, BestSoFar
 from model.breathing import copy_of
 from model.checkpoints import (
     discriminator_beside,
@@ -42,6 +43,7 @@ from model.distributed import Ranks
 from model.events import FOLDER as EVENTS
 from model.generator import Generator
 from model.generator_space import GeneratorSpace, choose_dtype
+from model.header import CheckpointHeader
 from model.out_of_memory import is_out_of_memory
 from model.placement.frame import FRAME
 from model.placement.places_csv import state_path
@@ -171,6 +173,7 @@ class Run:
         self.distances: dict[str, float] = {}
         """By octave, of the newest samples, dB: see `model.samples.strip_distance`."""
         self._untold: dict[str, float] = {}
+        self._best = BestSoFar(folder)
         self._show_from = 0.0
         if not resume and (folder / STATE).exists():
             raise ValueError(
@@ -389,9 +392,22 @@ class Run:
         save_checkpoint(self.folder / CHECKPOINT, trainer.G_ema, header, trainer.give_way)
         save_discriminator(self.folder / DISCRIMINATOR, trainer.D, trainer.give_way)
         self._save_samples(space)
+        if not self.source.is_registered:
+            self._keep_best(header)
         now = time.monotonic()
         worked = now - began - (trainer.waited_s - waited)
         self._show_from = now + worked * (1 / MOST_SHOWING - 1)
+
+    def _keep_best(self, header: CheckpointHeader) -> None:
+        trainer = self.trainer
+
+        def save(path: Path, distance: float) -> None:
+            kept = replace(header, training=header.training | {"distance": distance})
+            save_checkpoint(path, trainer.G_ema, kept, trainer.give_way)
+            save_discriminator(discriminator_beside(path), trainer.D, trainer.give_way)
+
+        note = self._best.look(self.distances, trainer.cur_nimg / 1000, save)
+        self._note = note or self._note
 
     def _save_samples(self, space: GeneratorSpace) -> None:
         """The strip of samples; of many scenes, four are generated."""
@@ -493,7 +509,8 @@ def remove_run(folder: Path) -> None:
         OSError: A file cannot be removed.
     """
     unfinished = state_path(Path(PLACES)).name
-    names = (CONFIG, LOG, STATE, CHECKPOINT, DISCRIMINATOR, PLACES, unfinished, FRAME, MOSAIC)
+    names = (CONFIG, LOG, STATE, CHECKPOINT, DISCRIMINATOR, BEST, BEST_DISCRIMINATOR)
+    names += (PLACES, unfinished, FRAME, MOSAIC)
     for file in [*(folder / name for name in names), *folder.glob(".*.part")]:
         file.unlink(missing_ok=True)
     for name in ("samples", STAGES, EVENTS):

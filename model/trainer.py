@@ -67,6 +67,8 @@ _COUNTERS = (
     "finest",
 )
 _LEAST_OCTAVES = 1 / 64
+_MOMENTS_OVER = 0.05
+"""Share of the run over which the contrast term comes in, where that is not from the start."""
 _SLEPT = 100.0
 """A step that took so many times the usual was none: the machine slept, or the process stood."""
 _GRADIENT_JUMP, _GRADIENT_STEPS = 100.0, 50
@@ -319,11 +321,12 @@ class Trainer:
             assert reals is not None, "data without places has real patches"
             levels = torch.full((len(windows),), level, device=self.device)
             weight = speaks * (self.loss.adversarial_weight if self.data.is_registered else 1.0)
-            if self.loss.moments_weight:
+            held = self._moments_weight
+            if held:
                 grad_mom, losses["contrast"] = self.moments.pull(
                     reals.images, gen_img, level, self.ranks, self._run
                 )
-                grad_img = grad_img + weight * self.loss.moments_weight * grad_mom
+                grad_img = grad_img + weight * held * grad_mom
             augment = self._augmentation()
             reals = Reals(augment(reals.images), reals.levels)
             if z is not None:
@@ -339,6 +342,12 @@ class Trainer:
             losses |= loss_con
         gen_img.backward(grad_img / (grad_img.numel() * t.groups))
         return _numbers(losses)
+
+    @property
+    def _moments_weight(self) -> float:
+        """Weight of the contrast term by now."""
+        weight, start = self.loss.moments_weight, self.loss.moments_start
+        return weight * ramp(self.fraction, start, start + _MOMENTS_OVER) if start else weight
 
     def _reconstruction(
         self, windows: list[Window], gen_img: torch.Tensor, level: float

@@ -29,6 +29,9 @@ _UNPLACED_CONSISTENCY = 2.5
 """Without places: the weight of consistency at the end of the run, times that of the preset."""
 _SAME = 0.02
 """Two scenes are of one shape where they differ by no more."""
+_UNPLACED_MOMENTS_START = 0.8
+"""Without places: contrast is held to the real one's from here on. Earlier, there is no scene yet
+that a discriminator has judged, and specks of paint in a fog have the right contrast too."""
 _UNPLACED_LR = 2e-4
 """Without places: Adam rate of the generator."""
 _MEETING = 4000
@@ -302,7 +305,12 @@ def unplaced(preset: Preset) -> Preset:
     t = replace(t, groups=groups, adversarial_generator_lr=_UNPLACED_LR)
     # At full weight early on, octaves would agree in a blur.
     weight = _UNPLACED_CONSISTENCY * preset.loss.consistency_weight
-    loss = replace(preset.loss, consistency_weight=weight, consistency_start=1.0)
+    loss = replace(
+        preset.loss,
+        consistency_weight=weight,
+        consistency_start=1.0,
+        moments_start=_UNPLACED_MOMENTS_START,
+    )
     return replace(preset, generator=g, loss=loss, train=t)
 
 
@@ -344,7 +352,7 @@ def _started(
             )
     # What it knows is learned already: all speak at once, and of every octave.
     train = replace(preset.train, adversarial_start=0.0, coarse_first=1.0)
-    loss = replace(preset.loss, consistency_start=0.0)
+    loss = replace(preset.loss, consistency_start=0.0, moments_start=0.0)
     preset = replace(preset, generator=config, loss=loss, train=train)
     discriminator = None if grows else _discriminator_of(path, preset, tell)
     if discriminator is None:

@@ -103,7 +103,7 @@ def test_without_places_training_goes_on_to_octaves_that_a_checkpoint_does_not_k
     first = Recipe(
         str(scene[1]), str(tmp_path / "first"), placement="none", levels=(0.0, 1.0), kimg=0.016
     )
-    run = prepare(first, quiet)
+    run = run_of_first = prepare(first, quiet)
     run.train(lambda tick: None)
     checkpoint = str(tmp_path / "first" / CHECKPOINT)
     deeper = replace(first, folder=str(tmp_path / "deeper"), levels=(0.0, 2.0), start=checkpoint)
@@ -116,7 +116,9 @@ def test_without_places_training_goes_on_to_octaves_that_a_checkpoint_does_not_k
         error = (trainer.G_ema(windows, None) - known(windows, None)).square().mean()
     assert error < 1e-4
     # All octaves are drawn alike, and have to agree at once.
-    assert trainer.train.coarse_first == 1.0 and trainer.loss.consistency_start == 0.0
+    assert trainer.train.coarse_first == 1.0
+    assert trainer.loss.consistency_start == trainer.loss.moments_start == 0.0
+    assert run_of_first.trainer.loss.moments_start > 0.5
     told = set().union(*(trainer.step().losses for _ in range(4)))
     assert {"consistency", "contrast"} <= told
     shallow = replace(deeper, folder=str(tmp_path / "shallow"), levels=(0.0, 0.5))
