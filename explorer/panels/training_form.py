@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import QStandardPaths, Qt, Signal
@@ -121,12 +122,7 @@ class TrainingForm(QWidget):
         self._name_all()
 
     def _folder_row(self) -> QWidget:
-        browse = QToolButton()
-        browse.setText("…")
-        browse.setAccessibleName(self.tr("Choose the run folder"))
-        browse.setToolTip(self.tr("Choose the run folder"))
-        browse.clicked.connect(self._browse)
-        return _row(self.folder, browse)
+        return _row(self.folder, _browse_button(self.tr("Choose the run folder"), self._browse))
 
     def _make_rest(self) -> QWidget:
         """What is seldom changed."""
@@ -142,6 +138,15 @@ class TrainingForm(QWidget):
             box.setValue(value)
             box.setEnabled(False)
             self.all_levels.toggled.connect(lambda on, b=box: b.setEnabled(not on))
+        self.begin_with = QLineEdit()
+        self.begin_with.setPlaceholderText(tr("New weights"))
+        self.begin_with.setClearButtonEnabled(True)
+        self.begin_with.setToolTip(
+            tr("A checkpoint of the same kind, whose weights go on learning; a run's best is one")
+        )
+        self.browse_begin_with = _browse_button(
+            tr("Choose the checkpoint"), self._browse_checkpoint
+        )
         self.aspect = QDoubleSpinBox()
         self.aspect.setRange(1 / MAX_ASPECT, MAX_ASPECT)
         self.aspect.setDecimals(3)
@@ -155,6 +160,7 @@ class TrainingForm(QWidget):
         rest = QWidget()
         form = QFormLayout(rest)
         form.setContentsMargins(0, 0, 0, 0)
+        form.addRow(tr("Begin with"), _row(self.begin_with, self.browse_begin_with))
         form.addRow(tr("Seed"), self.seed)
         form.addRow(tr("Levels"), self.all_levels)
         form.addRow("", _row(self.lowest, self.highest))
@@ -175,6 +181,7 @@ class TrainingForm(QWidget):
             (self.minutes, tr("Minutes of training")),
             (self.placement, tr("Places of the patches")),
             (self.more, tr("More settings")),
+            (self.begin_with, tr("Checkpoint to begin with")),
             (self.seed, tr("Seed")),
             (self.all_levels, tr("All levels that the data hold")),
             (self.lowest, tr("Lowest level, octaves")),
@@ -194,6 +201,7 @@ class TrainingForm(QWidget):
         path = Path(data)
         self.data.setText(self.tr("Train on {0}").format(path.name))
         self.data.setToolTip(str(path))
+        self.begin_with.clear()
         self.folder.setText(str(default_folder(path.stem)))
         self._form.setRowVisible(self.placement, report.patches is not None)
         self.update_report(report)
@@ -226,6 +234,7 @@ class TrainingForm(QWidget):
             exclude=self._report.excluded,
             autosave_seconds=float(self.autosave.value()),
             seed=self.seed.value(),
+            start=self.begin_with.text().strip(),
         )
 
     def _preset_chosen(self, name: str) -> None:
@@ -241,11 +250,27 @@ class TrainingForm(QWidget):
         if name:
             self.folder.setText(name)
 
+    def _browse_checkpoint(self) -> None:
+        kind = self.tr("Checkpoints (*.safetensors)")
+        name, _ = QFileDialog.getOpenFileName(self, self.tr("Checkpoint to begin with"), "", kind)
+        if name:
+            self.begin_with.setText(name)
+
     def _start(self) -> None:
         if self.folder.text().strip():
             self.start_asked.emit(self.recipe(), self.share.value() / 10)
         else:
             self.folder.setFocus()
+
+
+def _browse_button(name: str, clicked: Callable[[], None]) -> QToolButton:
+    """Opens a file dialog."""
+    button = QToolButton()
+    button.setText("…")
+    button.setAccessibleName(name)
+    button.setToolTip(name)
+    button.clicked.connect(clicked)
+    return button
 
 
 def _row(*widgets: QWidget | None) -> QWidget:

@@ -30,7 +30,7 @@ from explorer.training_messages import LiveSpace, SamplesSaved, TrainingTick
 from explorer.training_thread import BesideConfig
 from explorer.unfinished_run import FILE, UnfinishedRun
 from model.data.report import DoctorReport, PatchFacts
-from model.runs import STATE
+from model.runs import CHECKPOINT, STATE
 from tests.explorer.conftest import MakeApp
 from tests.explorer.fakes import FakeSpace
 from tests.explorer.hands import drop, wheel
@@ -142,6 +142,37 @@ def test_dropped_data_become_a_scene_that_one_can_fly_through(
     config = json.loads((run / "config.json").read_text())
     assert config["train"]["seed"] == 7 and config["generator"]["field_size"] == [1.25, 1.0]
     assert not (tmp_path / "settings" / FILE).exists()
+
+
+def test_a_run_begins_with_the_checkpoint_that_was_chosen(
+    app: App, data: Path, tmp_path: Path, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    panel = begin(app, data, first, qtbot)
+    panel.run.keep.click()
+    stopped(app, qtbot)
+    assert drop(app.window, data)
+    qtbot.waitUntil(panel.doctor.train.isEnabled, timeout=SLOW_MS)
+    panel.doctor.train.click()
+    form = panel.form
+    assert form.recipe().start == ""
+    form.more.click()
+    chosen = str(first / CHECKPOINT)
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (chosen, ""))
+    form.browse_begin_with.click()
+    assert form.begin_with.text() == chosen
+    form.folder.setText(str(second))
+    form.placement.setCurrentIndex(form.placement.findData("none"))
+    form.start.click()
+    showing(app, second, qtbot)
+    panel.run.keep.click()
+    stopped(app, qtbot)
+    assert json.loads((second / "config.json").read_text())["data"]["start"] == CHECKPOINT
+    # The next set is asked about afresh.
+    assert drop(app.window, data)
+    qtbot.waitUntil(panel.doctor.train.isEnabled, timeout=SLOW_MS)
+    panel.doctor.train.click()
+    assert form.begin_with.text() == ""
 
 
 def test_pause_makes_no_steps_until_it_is_resumed(
