@@ -160,7 +160,7 @@ def _cost(result: Result) -> str:
         words.append(f"Training: {training['minutes']:.0f} minutes{seen}{device}.")
     machine = result["machine"]
     words.append(
-        f"Measured on {machine['cores']} cores of an {machine['cpu']}"
+        f"Measured on {_cores(machine['cores'])} of an {machine['cpu']}"
         + (f" and an {machine['gpu']}" if machine.get("gpu") else "")
         + f" in {result['seconds'] / 60:.0f} minutes of processor time. "
         f"Every number, with its interval: `benchmarks/results/quality-{result['name']}.json`."
@@ -172,6 +172,10 @@ _LEVEL_HEAD = (
     *("level", "PSNR dB", "worst window", "high band dB", "distance", "floor", "distance / floor"),
     *("consistency dB", "real's own", "flicker", "real's own", "ratio"),
 )
+
+
+def _cores(count: int) -> str:
+    return f"{count} core{'s' * (count != 1)}"
 
 
 def _gauge(result: Result) -> str:
