@@ -30,8 +30,8 @@ _UNPLACED_CONSISTENCY = 2.5
 _SAME = 0.02
 """Two scenes are of one shape where they differ by no more."""
 _UNPLACED_MOMENTS_START = 0.8
-"""Without places: contrast is held to the real one's from here on. Earlier, there is no scene yet
-that a discriminator has judged, and specks of paint in a fog have the right contrast too."""
+"""Without places: share of the run from which contrast is held to the real one's, as late as in the
+run that ships; one in which it was from the first step drifted (`docs/experiments.md`)."""
 _UNPLACED_LR = 2e-4
 """Without places: Adam rate of the generator."""
 _MEETING = 4000
