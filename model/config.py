@@ -191,6 +191,9 @@ class TrainConfig:
     start; levels out over `coarse_until`, and stays level."""
     coarse_until: float = 0.4
     """Share of the run."""
+    whole_share: float = 0.5
+    """Without places: how often the coarsest quarter octave is drawn besides, where a finer octave
+    is drawn once in a level schedule."""
     group_size: int = 8
     """Windows of one level that go through the networks together."""
     groups: int = 4
@@ -244,9 +247,11 @@ _FORMER: dict[type, str] = {GeneratorConfig: "memory", TrainConfig: "memory_lr"}
 _BEFORE: dict[type, dict[str, Any]] = {
     GeneratorConfig: {"noise_features": 0, "wave_stages": None},
     LossConfig: {"moments_weight": 0.0},
+    TrainConfig: {"whole_share": 0.0},
 }
 """What earlier versions did where they wrote no such field: there was no noise, and waves entered
-at every stage; contrast was nobody's concern. A run of before goes on as it was."""
+at every stage; contrast was nobody's concern; views of the whole scene came as seldom as others. A
+run of before goes on as it was."""
 
 
 def from_dict(cls: type[T], values: dict[str, Any]) -> T:

@@ -20,6 +20,10 @@ class LevelShare:
     share: float
 
 
+_WHOLE = 0.25
+"""Octaves next to the coarsest level in which a window shows about the whole scene."""
+
+
 def draw_level(shares: tuple[LevelShare, ...], rng: np.random.Generator) -> float:
     """A level (octaves): a range by its share, then uniform inside it."""
     weights = np.array([s.share for s in shares])
@@ -28,12 +32,18 @@ def draw_level(shares: tuple[LevelShare, ...], rng: np.random.Generator) -> floa
 
 
 def scheduled_shares(
-    level_range: tuple[float, float], fraction: float, coarse_first: float, coarse_until: float
+    level_range: tuple[float, float],
+    fraction: float,
+    coarse_first: float,
+    coarse_until: float,
+    whole_share: float = 0.0,
 ) -> tuple[LevelShare, ...]:
     """Octaves of unregistered data: the coarse ones first, then all alike.
 
     Source: Wolski et al. 2024: probabilities 2**linspace(m, 1), m falling over the warm-up.
-    Differs: it ends level; the released code goes on towards the finest without a bound.
+    Differs: it ends level; the released code goes on towards the finest without a bound. And views
+    of the whole scene come `whole_share` of an octave more often than a uniform level brings them:
+    an image, not a texture, has to come true there.
     """
     low, high = level_range
     count = max(1, round(high - low))
@@ -41,7 +51,8 @@ def scheduled_shares(
     skew = math.log2(coarse_first) * left
     edges = np.linspace(low, high, count + 1)
     falls = np.linspace(skew, 0.0, count)
-    return tuple(LevelShare(a, b, 2.0**m) for a, b, m in zip(edges, edges[1:], falls))
+    octaves = (LevelShare(a, b, 2.0**m) for a, b, m in zip(edges, edges[1:], falls))
+    return LevelShare(low, min(low + _WHOLE, high), whole_share), *octaves
 
 
 def draw_windows(

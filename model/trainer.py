@@ -285,7 +285,9 @@ class Trainer:
         t = self.train
         low, high = self.generator_config.level_range
         if not self.data.is_registered:
-            return scheduled_shares((low, high), self.fraction, t.coarse_first, t.coarse_until)
+            return scheduled_shares(
+                (low, high), self.fraction, t.coarse_first, t.coarse_until, t.whole_share
+            )
         high = min(high, self.finest)
         remembered = min(self.loss.remembered_level + 0.5, high)
         middle = low + 0.6 * (remembered - low)

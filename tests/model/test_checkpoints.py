@@ -83,7 +83,9 @@ def test_fields_that_nothing_asks_for_any_more_are_left_out(checkpoint: Path) ->
     """Those of generators without feature grids; each in its own config only."""
     config = to_dict(CONFIG) | {"memory": None}
     assert from_dict(GeneratorConfig, config) == CONFIG
-    assert from_dict(TrainConfig, {"memory_lr": 1e-3, "kimg": 2.0}) == TrainConfig(kimg=2.0)
+    assert from_dict(TrainConfig, {"memory_lr": 1e-3, "kimg": 2.0}) == TrainConfig(
+        kimg=2.0, whole_share=0.0
+    )
     assert from_dict(LossConfig, {}) == LossConfig(moments_weight=0.0)  # it goes on as it was
     for cls, field in ((GeneratorConfig, "memory_lr"), (TrainConfig, "memory")):
         with pytest.raises(ValueError, match=f"has no field '{field}'"):

@@ -19,7 +19,7 @@ from model.consistency import (
 )
 from model.losses import reconstruction
 from model.pyramid import ImagePyramid
-from model.sampling import draw_windows, scheduled_shares
+from model.sampling import draw_level, draw_windows, scheduled_shares
 from model.trainer import Trainer
 from model.training_data import PatchData, PictureData, PlacedData
 from tests.model.small import CONFIG
@@ -136,11 +136,22 @@ def test_octaves_of_a_registered_picture_are_one_or_a_few_frames() -> None:
 
 
 def test_the_schedule_begins_with_the_coarse_octaves_and_ends_level() -> None:
-    first = [s.share for s in scheduled_shares((0.0, 5.0), 0.0, 4.0, 0.3)]
+    _edge, *octaves = scheduled_shares((0.0, 5.0), 0.0, 4.0, 0.3)
+    first = [s.share for s in octaves]
     assert first[0] == pytest.approx(4 * first[-1]) and sorted(first, reverse=True) == first
     for fraction in (0.3, 0.6, 1.0):
-        late = [s.share for s in scheduled_shares((0.0, 5.0), fraction, 4.0, 0.3)]
-        assert late == pytest.approx([1.0] * 5)
+        _edge, *octaves = scheduled_shares((0.0, 5.0), fraction, 4.0, 0.3)
+        assert [s.share for s in octaves] == pytest.approx([1.0] * 5)
+
+
+def test_views_of_the_whole_scene_come_more_often_than_their_share_of_the_levels() -> None:
+    """Of 5 octaves a quarter octave is a twentieth; and a scene of few levels has them all."""
+    rng = np.random.default_rng(0)
+    shares = scheduled_shares((1.0, 6.0), 1.0, 4.0, 0.3, 0.5)
+    levels = np.array([draw_level(shares, rng) for _ in range(4000)])
+    assert ((levels >= 1.0) & (levels < 1.25)).mean() == pytest.approx(0.75 / 5.5, abs=0.02)
+    assert levels.max() < 6.0
+    assert all(s.high <= 1.1 for s in scheduled_shares((1.0, 1.1), 0.0, 4.0, 0.3, 0.5))
 
 
 def test_unregistered_patches_train_adversarially_and_consistently() -> None:
