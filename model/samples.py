@@ -13,7 +13,7 @@ from PIL import Image
 from model.breathing import Breathe
 from model.generator_space import GeneratorSpace
 from model.metrics.spectrum import radial_spectra, spectral_distance
-from model.space import Window, to_uint8
+from model.space import ScaleSpace, Window, to_uint8
 from model.training_data import RunData
 
 
@@ -26,6 +26,8 @@ def save_samples(
     breathe: Breathe = lambda: None,
 ) -> dict[str, float]:
     """One strip: generated windows by octave, a row a seed; below the truth, or real patches.
+
+    Four small windows where one of their size would reach beyond the field.
 
     Args:
         space: The averaged weights.
@@ -46,16 +48,13 @@ def save_samples(
     rows: list[list[np.ndarray]] = [[] for _ in (*seeds, "real")]
     distances: dict[str, float] = {}
     for level in np.arange(low, high + 0.01):
-        size, d = 2 * space.patch_size, space.patch_size * 2.0**level
-        span = [max(s - size / d, 0.0) for s in space.field_size]
-        x, y = (float(rng.uniform(-s / 2, s / 2)) - size / d / 2 for s in span)
-        window = Window((x, y), float(level), size, size)
+        windows = _windows(space, float(level), rng)
         shown = []
         for seed in seeds:
             breathe()
-            shown.append(space.render([replace(window, seed=seed)]))
+            shown.append(_tiled(space.render([replace(w, seed=seed) for w in windows])))
         breathe()
-        real = _real(source, window, rng)
+        real = _real(source, windows, rng)
         for row, img in zip(rows, [*shown, real], strict=True):
             row.append(to_uint8(img)[0].cpu().numpy())
         distances[f"{round(level)}"] = strip_distance(torch.cat(shown).cpu(), real.cpu())
@@ -89,11 +88,31 @@ def _quarters(img: torch.Tensor) -> torch.Tensor:
     return torch.cat([part for half in img.chunk(2, 2) for part in half.chunk(2, 3)])
 
 
-def _real(source: RunData, window: Window, rng: np.random.Generator) -> torch.Tensor:
-    """What lies in `window`, or four patches of its level: float32 [1, 3, H, W] in [-1, 1]."""
-    if source.picture is not None:
-        return source.picture.render([window])
-    reals = source.reals(window.level, 4, rng)
-    assert reals is not None, "data without a picture has patches"
-    a, b, c, d = reals.images.split(1)
+def _windows(space: ScaleSpace, level: float, rng: np.random.Generator) -> list[Window]:
+    """One window of 2 P pixels a side, or four of P where the field is smaller than that."""
+    d = space.patch_size * 2.0**level
+    size, count = 2 * space.patch_size, 1
+    if size / d > min(space.field_size):  # beyond the field nothing is learned
+        size, count = space.patch_size, 4
+    span = [max(s - size / d, 0.0) for s in space.field_size]
+    places = (
+        [float(rng.uniform(-s / 2, s / 2)) - size / d / 2 for s in span] for _ in range(count)
+    )
+    return [Window((x, y), level, size, size) for x, y in places]
+
+
+def _tiled(images: torch.Tensor) -> torch.Tensor:
+    """One image as it is, four [4, C, P, P] as one [1, C, 2 P, 2 P]."""
+    if len(images) == 1:
+        return images
+    a, b, c, d = images.split(1)
     return torch.cat([torch.cat([a, b], 3), torch.cat([c, d], 3)], 2)
+
+
+def _real(source: RunData, windows: Sequence[Window], rng: np.random.Generator) -> torch.Tensor:
+    """What lies in `windows`, or four patches of their level: float32 [1, 3, 2 P, 2 P]."""
+    if source.picture is not None:
+        return _tiled(source.picture.render(windows))
+    reals = source.reals(windows[0].level, 4, rng)
+    assert reals is not None, "data without a picture has patches"
+    return _tiled(reals.images)
