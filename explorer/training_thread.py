@@ -50,6 +50,8 @@ LEAST_SHARE = 0.1
 _LOOK_S = 1.0
 _LOOK_AGAIN_S = 0.05
 """From one look whether to wait on to the next, s."""
+_BREATH_S = 0.002
+"""Breaths that come sooner one after the other are one: layers can be small."""
 _PIECE_S = 0.25
 """Of work, from one look at the processor's clocks to the next: they are no cheap ones."""
 _PLACES_S = 0.1
@@ -62,7 +64,7 @@ class BesideConfig:
 
     publish_s: float = 10.0
     """Training from one frozen copy of the averaged weights to the next at least, s."""
-    longest_publish_s: float = 60.0
+    longest_publish_s: float = 120.0
     """And at most, however slow the machine: a person waits for something to change."""
     young_s: float = 30.0
     """Training for which a run is young, s: it changes by the second, and is shown every
@@ -71,7 +73,7 @@ class BesideConfig:
     """Part of the time that may go into showing a grown one to somebody who only looks."""
     tick_s: float = 3.0
     """From one report of figures to the next at least, s: without a GPU every change of a label
-    composes the whole window anew."""
+    composes the whole window anew. Of a run that is no longer young half as often."""
     niceness: int = 13
     """Added to the niceness of the thread: the inference thread and the window come first."""
     threads: int = 0
@@ -385,6 +387,8 @@ class TrainingThread:
         """
         began = ended = time.perf_counter()
         since = self._breathed_at
+        if since is not None and began - since < _BREATH_S:
+            return 0.0
         if since is None:  # it begins, or goes on after a pause
             since = began
             self._begin_piece(began)
@@ -433,9 +437,16 @@ class TrainingThread:
             set_torch_threads(self._pace.count)
 
     @property
+    def _is_young(self) -> bool:
+        return self._trained_s < self.config.young_s
+
+    @property
     def _publish_every_s(self) -> float:
-        is_young = self._trained_s < self.config.young_s
-        return self.config.publish_s if is_young else self._publish_s
+        return self.config.publish_s if self._is_young else self._publish_s
+
+    @property
+    def _tick_every_s(self) -> float:
+        return self.config.tick_s if self._is_young else 2 * self.config.tick_s
 
     def _publish(self, run: Run) -> None:
         """Hand a frozen copy of the averaged weights out."""
@@ -455,7 +466,7 @@ class TrainingThread:
             self._publish(run)  # before the first save: the person waits for something to change
         self._statuses.append(status)
         now = time.perf_counter()
-        if now - self._ticked_at < self.config.tick_s:
+        if now - self._ticked_at < self._tick_every_s:
             return
         self._ticked_at = now
         statuses, self._statuses = self._statuses, []

@@ -243,6 +243,7 @@ def test_a_young_run_is_shown_more_often(tmp_path: Path) -> None:
     for trained_s, every_s in ((0.0, 1.0), (4.9, 1.0), (5.1, 10.0)):
         thread._trained_s = trained_s
         assert thread._publish_every_s == every_s
+        assert thread._tick_every_s == (3.0 if trained_s < 5 else 6.0)  # its figures too
 
 
 def test_the_cores_of_training_are_its_own_whatever_other_threads_ask_for() -> None:
