@@ -204,6 +204,8 @@ class TrainConfig:
     """Adam rate of the generator once the discriminator speaks."""
     discriminator_lr: float = 2e-4
     """Adam rate of the discriminator."""
+    fall_from: float = 0.8
+    """Share of the run after which all rates fall, to a twentieth at its end."""
     warm_up_steps: int = 50
     """Steps over which the rate of the generator rises."""
     mapping_lr_share: float = 0.01

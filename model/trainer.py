@@ -265,10 +265,10 @@ class Trainer:
         return norm
 
     def _set_rates(self, adversarial: bool) -> None:
-        """Rates of this step: a warm-up, then level, then a fall over the last fifth."""
+        """Rates of this step: a warm-up, then level, then a fall."""
         t = self.train
         rise = min(1.0, (self.step_count + 1) / t.warm_up_steps) * self.rate_factor
-        fall = 0.05 + 0.95 * ramp(self.fraction, 1.0, 0.8)
+        fall = 0.05 + 0.95 * ramp(self.fraction, 1.0, t.fall_from)
         rate = t.adversarial_generator_lr if adversarial else t.generator_lr
         if not adversarial and t.adversarial_start < 1:
             late = ramp(self.fraction, 0.8 * t.adversarial_start, t.adversarial_start)

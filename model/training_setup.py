@@ -34,6 +34,9 @@ _UNPLACED_MOMENTS_START = 0.8
 run that ships; one in which it was from the first step drifted (`docs/experiments.md`)."""
 _UNPLACED_LR = 2e-4
 """Without places: Adam rate of the generator."""
+_ANNEALED_FROM = 0.2
+"""Without places: share of a run on trained networks after which their rates fall: both know the
+scene, and at full rates they lose it again (`docs/experiments.md`)."""
 _MEETING = 4000
 """Windows in which a new discriminator gets to know a generator that is trained already."""
 
@@ -358,6 +361,8 @@ def _started(
     if discriminator is None:
         steps = max(train.warm_up_steps, _MEETING // (train.groups * train.group_size))
         preset = replace(preset, train=replace(train, warm_up_steps=steps))
+    elif config.base is None:
+        preset = replace(preset, train=replace(train, fall_from=_ANNEALED_FROM))
     return preset, generator, discriminator
 
 

@@ -126,6 +126,29 @@ def test_without_places_training_goes_on_to_octaves_that_a_checkpoint_does_not_k
         prepare(shallow, quiet)
 
 
+def test_without_places_trained_networks_go_on_at_rates_that_soon_fall(
+    scene: tuple[ImagePyramid, Path], tmp_path: Path
+) -> None:
+    first = Recipe(
+        str(scene[1]), str(tmp_path / "first"), placement="none", levels=(0.0, 1.0), kimg=0.016
+    )
+    run = prepare(first, quiet)
+    run.train(lambda tick: None)
+    assert run.trainer.train.fall_from == 0.8
+    checkpoint = str(tmp_path / "first" / CHECKPOINT)
+    again = replace(first, folder=str(tmp_path / "again"), start=checkpoint, kimg=0.8)
+    trainer = prepare(again, quiet).trainer
+    assert trainer.train.fall_from == 0.2
+    rates = {}
+    for share in (0.1, 0.2, 0.6, 1.0):
+        trainer.step_count, trainer.cur_nimg = 1000, round(800 * share)
+        trainer._set_rates(adversarial=True)
+        rates[share] = trainer.opt_D.param_groups[0]["lr"] / trainer.train.discriminator_lr
+        rate = trainer.opt_G.param_groups[0]["lr"]
+        assert rate == pytest.approx(rates[share] * trainer.train.adversarial_generator_lr)
+    assert list(rates.values()) == pytest.approx([1.0, 1.0, 0.525, 0.05])
+
+
 def test_patches_that_say_nothing_are_refused_in_one_line(tmp_path: Path) -> None:
     for index in range(3):
         Image.new("RGB", (64, 64)).save(tmp_path / f"{index}.png")
