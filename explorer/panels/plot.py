@@ -13,6 +13,7 @@ _ON_DARK = ("#d8b25a", "#6aa9dc", "#e08a6a", "#82c596", "#b794e0", "#d98cb3", "#
 _ON_LIGHT = ("#7d5a0c", "#1d5f9c", "#a33f1d", "#2b7442", "#68409c", "#94306a", "#5c6166")
 _LEAST = 1e-6
 _LEFT_PX = 44
+_DOT_PX = 5
 _MARGIN = 0.05
 """Room around the curves, share of their range."""
 
@@ -63,9 +64,12 @@ class Plot(pg.PlotWidget):
     def draw(self, name: str, x: list[float], y: list[float]) -> None:
         """Let the curve of this name have these points."""
         if name not in self._curves:
-            self._curves[name] = self.plot(connect="all")
+            self._curves[name] = self.plot(connect="all", symbolSize=_DOT_PX, symbolPen=None)
             self._dress()
-        self._curves[name].setData(x, [max(v, _LEAST) for v in y] if self._log else y)
+        curve = self._curves[name]
+        curve.setData(x, [max(v, _LEAST) for v in y] if self._log else y)
+        is_dot = len(x) == 1 and math.isfinite(y[0])  # one point makes no line
+        curve.setSymbol("o" if is_dot else None)
 
     def settle(self) -> None:
         """Fit the axes to the curves and paint; left to pyqtgraph, that takes three paintings.
@@ -108,6 +112,7 @@ class Plot(pg.PlotWidget):
         for index, (name, curve) in enumerate(self._curves.items()):
             color = colors[index % len(colors)]
             curve.setPen(pg.mkPen(color, width=1.5))
+            curve.setSymbolBrush(color)
             title += f'&nbsp; <span style="color: {color}">{escape(name.replace("_", " "))}</span>'
         item.titleLabel.setText(title, color=text)
         self.viewport().update()

@@ -124,6 +124,7 @@ class Curves(QWidget):
         self._column.addWidget(self.plot)
         for name, series in self._series.items():
             self.plot.draw(name, series.x, series.y)
+        self.plot.settle()
 
 
 class TrainingPlots(QWidget):

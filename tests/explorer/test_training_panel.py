@@ -344,6 +344,12 @@ def test_curves_never_have_more_points_than_they_may(qtbot: QtBot) -> None:
     qtbot.waitUntil(lambda: plots.speed.plot is not None, timeout=SLOW_MS)
     curves = plots.losses.plot._curves  # type: ignore[union-attr]
     assert len(curves["adversarial"].getData()[0]) == plots.losses.points("adversarial")
+    # One point so far: seen as a dot, within axes that hold it.
+    dots = plots.distances.plot
+    assert dots is not None and dots._curves["1"].opts["symbol"] == "o"
+    (left, right), (low, high) = dots.getPlotItem().viewRange()
+    assert left < 0.1 < right and low < 1.5 and high > 4.0
+    assert curves["adversarial"].opts["symbol"] is None
     assert "windows" in plots.speed.plot.getPlotItem().getAxis("bottom").labelText  # type: ignore[union-attr]
     plots.clear_all()
     assert not plots.losses.points("adversarial") and not plots.logits.isVisibleTo(plots)
