@@ -36,8 +36,8 @@ run that ships; one in which it was from the first step drifted (`docs/experimen
 _UNPLACED_LR = 2e-4
 """Without places: Adam rate of the generator."""
 _ANNEALED_FROM = 0.2
-"""Without places: share of a run on trained networks after which their rates fall: both know the
-scene, and at full rates they lose it again (`docs/experiments.md`)."""
+"""Without places: share of a run on trained networks after which their rates fall, as in the rounds
+that improved (`docs/experiments.md`)."""
 _MEETING = 4000
 """Windows in which a new discriminator gets to know a generator that is trained already."""
 

@@ -233,7 +233,9 @@ def test_weights_do_not_age_while_training_waits(
     assert work(5.0) == 0.0  # before its first piece of work
     assert work(0.5) == pytest.approx(0.5)
     assert work(0.5) == pytest.approx(1.0)
-    assert work(3600.0) == pytest.approx(1.0 + LONGEST_PIECE_S)  # a flight, or the machine slept
+    assert work(0.0015) == pytest.approx(1.0)  # too soon to look again
+    assert work(0.0015) == pytest.approx(1.003)  # but nothing is lost
+    assert work(3600.0) == pytest.approx(1.003 + LONGEST_PIECE_S)  # a flight, or the machine slept
 
 
 def test_a_young_run_is_shown_more_often(tmp_path: Path) -> None:
