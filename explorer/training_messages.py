@@ -89,7 +89,7 @@ class SamplesSaved:
     kimg: float = 0.0
     """Thousands of windows seen."""
     distances: tuple[tuple[str, float], ...] = ()
-    """Octave, and by how much the spectrum of its samples is off, dB."""
+    """Octave, and how far its samples are: see `model.sample_distance`."""
 
 
 @dataclass(frozen=True)

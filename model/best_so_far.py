@@ -11,7 +11,10 @@ from model.header import CheckpointError, read_header
 
 BEST = "best.safetensors"
 BEST_DISCRIMINATOR = discriminator_beside(BEST).name
-_DRIFTED_DB = 3.0
+DISTANCE = "sample_distance"
+"""What the head of that file says of its training: the mean over octaves."""
+_DRIFTED = 1.5
+"""So many times as far from real patches as the best."""
 
 
 class BestSoFar:
@@ -28,7 +31,7 @@ class BestSoFar:
         self._has_told = False
         try:
             kept = read_header(self.file).training
-            self.distance, self.kimg = float(kept["distance"]), float(kept["kimg"])
+            self.distance, self.kimg = float(kept[DISTANCE]), float(kept["kimg"])
         except (CheckpointError, KeyError, TypeError, ValueError):
             pass  # none yet, or one that cannot be told from a worse one
 
@@ -38,7 +41,7 @@ class BestSoFar:
         """Look at the newest samples.
 
         Args:
-            distances: By octave, dB; see `model.samples.strip_distance`.
+            distances: By octave; see `model.sample_distance`.
             kimg: Thousands of windows seen by now.
             save: Writes the weights to a path, with the distance; called where they are the best.
 
@@ -52,11 +55,11 @@ class BestSoFar:
         if distance < self.distance:
             save(self.file, distance)
             self.distance, self.kimg, self._has_told = distance, kimg, False
-        elif distance > self.distance + _DRIFTED_DB and not self._has_told:
+        elif distance > _DRIFTED * self.distance and not self._has_told:
             self._has_told = True
             return (
-                f"The samples drift: {distance:.1f} dB from real patches now, {self.distance:.1f} "
-                f"after {self.kimg:.0f} thousand windows. Stop, and start a new run from {BEST}, "
-                "which is as it was then."
+                f"The samples drift: their distance from real patches is {distance:.1f} of its "
+                f"floor now, it was {self.distance:.1f} after {self.kimg:.0f} thousand windows. "
+                f"Stop, and start a new run from {BEST}, which is as it was then."
             )
         return ""

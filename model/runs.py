@@ -20,7 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from model.base_layer import BaseLayer
-from model.best_so_far import BEST, BEST_DISCRIMINATOR, BestSoFar
+from model.best_so_far import BEST, BEST_DISCRIMINATOR, DISTANCE, BestSoFar
 from model.breathing import copy_of
 from model.checkpoints import (
     discriminator_beside,
@@ -48,6 +48,7 @@ from model.out_of_memory import is_out_of_memory
 from model.placement.frame import FRAME
 from model.placement.places_csv import state_path
 from model.presets import Preset
+from model.sample_distance import SampleDistance
 from model.samples import save_samples
 from model.scale import density
 from model.space import ScaleSpace
@@ -87,7 +88,7 @@ class RunTick:
     note: str = ""
     """What happened that one should know."""
     distances: dict[str, float] = field(default_factory=dict)
-    """By octave, dB: see `model.samples.strip_distance`; only where samples were saved since."""
+    """By octave, see `SampleDistance`; only where samples were saved since."""
 
 
 def save_config(folder: Path, preset: Preset, data: dict[str, Any]) -> None:
@@ -171,8 +172,10 @@ class Run:
             self._finest = min(finest, self._finest)
         self._note = ""
         self.distances: dict[str, float] = {}
-        """By octave, of the newest samples, dB: see `model.samples.strip_distance`."""
+        """By octave, of the newest samples: see `SampleDistance`."""
         self._untold: dict[str, float] = {}
+        self._sample_distance: SampleDistance | None = None
+        """Made with the first samples of some data."""
         self._best = BestSoFar(folder)
         self._show_from = 0.0
         if not resume and (folder / STATE).exists():
@@ -223,6 +226,7 @@ class Run:
         old, self.source, self.trainer.data = self.source, source, source
         high = self.preset.generator.level_range[1]
         self._finest = high if finest is None else min(finest, high)
+        self._sample_distance = None
         self._catch_up()
         self._note = note
         return old
@@ -402,7 +406,7 @@ class Run:
         trainer = self.trainer
 
         def save(path: Path, distance: float) -> None:
-            kept = replace(header, training=header.training | {"distance": distance})
+            kept = replace(header, training=header.training | {DISTANCE: distance})
             save_checkpoint(path, trainer.G_ema, kept, trainer.give_way)
             save_discriminator(discriminator_beside(path), trainer.D, trainer.give_way)
 
@@ -410,13 +414,14 @@ class Run:
         self._note = note or self._note
 
     def _save_samples(self, space: GeneratorSpace) -> None:
-        """The strip of samples; of many scenes, four are generated."""
+        """The strip of samples, and how far they are; of many scenes, four are generated."""
         seeds = range(4 if self.data.get("scenes", 1) > 1 else 1)
         path = self.folder / "samples" / f"step{self.trainer.step_count:07d}.jpg"
-        levels = self.preset.generator.level_range
-        give_way = self.trainer.give_way
-        self.distances = save_samples(space, self.source, levels, seeds, path, give_way)
-        self._untold = self.distances
+        levels, give_way = self.preset.generator.level_range, self.trainer.give_way
+        save_samples(space, self.source, levels, seeds, path, give_way)
+        if self._sample_distance is None:
+            self._sample_distance = SampleDistance(self.source, levels, space.patch_size, give_way)
+        self.distances = self._untold = self._sample_distance.measure(space, give_way)
 
     def _tick(self, on_tick: Callable[[RunTick], None], statuses: list[TrainingStatus]) -> None:
         note, self._note = self._note, ""

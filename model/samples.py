@@ -1,4 +1,4 @@
-"""The strip of samples that a run leaves at every save, and how far it is from the data."""
+"""The strip of samples that a run leaves at every save."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from PIL import Image
 
 from model.breathing import Breathe
 from model.generator_space import GeneratorSpace
-from model.metrics.spectrum import radial_spectra, spectral_distance
 from model.space import ScaleSpace, Window, to_uint8
 from model.training_data import RunData
 
@@ -24,7 +23,7 @@ def save_samples(
     seeds: Sequence[int],
     path: Path,
     breathe: Breathe = lambda: None,
-) -> dict[str, float]:
+) -> None:
     """One strip: generated windows by octave, a row a seed; below the truth, or real patches.
 
     Four small windows where one of their size would reach beyond the field.
@@ -37,16 +36,12 @@ def save_samples(
         path: A .jpg; written under a temporary name and moved into place.
         breathe: Called between windows; may wait.
 
-    Returns:
-        By octave ('0', '1'...), `strip_distance` of its samples.
-
     Raises:
         OSError: It cannot be written.
     """
     low, high = level_range
     rng = np.random.default_rng(0)
     rows: list[list[np.ndarray]] = [[] for _ in (*seeds, "real")]
-    distances: dict[str, float] = {}
     for level in np.arange(low, high + 0.01):
         windows = _windows(space, float(level), rng)
         shown = []
@@ -57,35 +52,10 @@ def save_samples(
         real = _real(source, windows, rng)
         for row, img in zip(rows, [*shown, real], strict=True):
             row.append(to_uint8(img)[0].cpu().numpy())
-        distances[f"{round(level)}"] = strip_distance(torch.cat(shown).cpu(), real.cpu())
     strip = np.concatenate([np.concatenate(r, axis=1) for r in rows], axis=0)
     part = path.with_suffix(".part")
     Image.fromarray(strip).save(part, "JPEG", quality=90)
     part.replace(path)
-    return distances
-
-
-def strip_distance(generated: torch.Tensor, real: torch.Tensor) -> float:
-    """How far the power spectra of a few windows are apart, dB.
-
-    Of four patches a window, so that it costs nothing and is rough: for a curve while a run
-    trains; `evaluate` measures. Real windows of other places are 1 to 3 dB apart.
-
-    Args:
-        generated: float32 [N, 3, 2 P, 2 P] in [-1, 1].
-        real: The same, of the data; any number of windows.
-    """
-    mean, std = float(real.mean()), max(float(real.std()), 1e-3)
-    spectra = [
-        radial_spectra(_quarters(img.float().clamp(-1, 1)), mean, std).mean(0)
-        for img in (real, generated)
-    ]
-    return float(spectral_distance(*spectra))
-
-
-def _quarters(img: torch.Tensor) -> torch.Tensor:
-    """[N, C, 2 P, 2 P] -> [4 N, C, P, P]."""
-    return torch.cat([part for half in img.chunk(2, 2) for part in half.chunk(2, 3)])
 
 
 def _windows(space: ScaleSpace, level: float, rng: np.random.Generator) -> list[Window]:

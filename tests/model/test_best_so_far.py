@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from model import open_scale_space
-from model.best_so_far import BEST, BEST_DISCRIMINATOR, BestSoFar
+from model.best_so_far import BEST, BEST_DISCRIMINATOR, DISTANCE, BestSoFar
 from model.checkpoints import header_of, save_checkpoint
 from model.config import DiscriminatorConfig, LossConfig, TrainConfig
 from model.generator import Generator
 from model.header import read_header
 from model.presets import Preset
 from model.runs import Run, remove_run
+from model.sample_distance import SampleDistance
 from model.training_data import PatchData
 from tests.model.small import CONFIG
 
@@ -38,7 +39,7 @@ def test_the_best_is_kept_and_a_drift_is_told_once(tmp_path: Path) -> None:
 
     def save(path: Path, distance: float) -> None:
         saved.append(distance)
-        header = header_of(UNPLACED, {"kimg": 7.0, "distance": distance}, "")
+        header = header_of(UNPLACED, {"kimg": 7.0, DISTANCE: distance}, "")
         save_checkpoint(path, generator, header)
 
     def look(best: BestSoFar, distance: float) -> str:
@@ -48,9 +49,9 @@ def test_the_best_is_kept_and_a_drift_is_told_once(tmp_path: Path) -> None:
     assert [look(best, d) for d in (9.0, 6.0, 8.5)] == ["", "", ""] and saved == [9.0, 6.0]
     # Another process goes on.
     best = BestSoFar(tmp_path)
-    assert look(best, 7.0) == "" and saved == [9.0, 6.0]
+    assert look(best, 8.9) == "" and saved == [9.0, 6.0]
     told = look(best, 9.5)
-    assert "9.5 dB" in told and "6.0 after 7 thousand windows" in told and BEST in told
+    assert "is 9.5 of" in told and "6.0 after 7 thousand windows" in told and BEST in told
     assert look(best, 12.0) == ""  # once is enough
     assert look(best, 5.0) == "" and "drift" in look(best, 8.5)
     assert saved == [9.0, 6.0, 5.0]
@@ -72,13 +73,13 @@ def test_a_run_keeps_its_best_with_the_discriminator_and_tells_of_a_drift(
     def samples(*_args: object, **_rest: object) -> dict[str, float]:
         return dict.fromkeys(LEVELS, next(far))
 
-    monkeypatch.setattr("model.runs.save_samples", samples)
+    monkeypatch.setattr(SampleDistance, "measure", samples)
     for seen in (1000, 2000, 3000):
         run.trainer.cur_nimg = seen
         run.save()
     header = read_header(tmp_path / "run" / BEST)
-    assert (header.training["kimg"], header.training["distance"]) == (2.0, 4.0)
-    assert "12.0 dB" in run._note and "after 2 thousand" in run._note
+    assert (header.training["kimg"], header.training[DISTANCE]) == (2.0, 4.0)
+    assert "is 12.0 of" in run._note and "after 2 thousand" in run._note
     assert (tmp_path / "run" / BEST_DISCRIMINATOR).stat().st_size > 1000
     assert open_scale_space(str(tmp_path / "run" / BEST), device="cpu").identity
     remove_run(tmp_path / "run")
