@@ -154,8 +154,11 @@ class LossConfig:
     """RMS of the gradient at the generator's output, over that of the adversarial one, where a band
     of generated windows is a neper too strong or too weak; 0 switches it off. See
     `model.band_moments`."""
+    marginals_weight: float = 0.0
+    """The same where small neighbourhoods are a standard deviation off, along random directions;
+    0 switches it off. See `model.marginals`."""
     moments_start: float = 0.0
-    """Share of the run that is over when it comes in, within a twentieth."""
+    """Share of the run that is over when these two come in, within a twentieth."""
     r1_gamma: float = 1.0
     """Weight of the gradient penalty on real images."""
     r2_gamma: float = 1.0

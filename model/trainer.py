@@ -32,6 +32,7 @@ from model.losses import (
     ramp,
     reconstruction,
 )
+from model.marginals import Marginals
 from model.out_of_memory import free_cached
 from model.sampling import LevelShare, draw_level, draw_windows, scheduled_shares
 from model.space import Window
@@ -119,6 +120,9 @@ class Trainer:
         ).to(self.device)
         self.G_ema = copy.deepcopy(self.G).requires_grad_(False)
         self.moments = BandMoments(generator.level_range, generator.patch_size).to(self.device)
+        self.marginals: Marginals | None = None
+        if loss.marginals_weight:
+            self.marginals = Marginals(generator.level_range, generator.patch_size).to(self.device)
         self.rng = np.random.default_rng(train.seed)
         self.step_count = self.cur_nimg = self.d_steps = 0
         self.elapsed = self._usual_s = 0.0
@@ -323,12 +327,17 @@ class Trainer:
             assert reals is not None, "data without places has real patches"
             levels = torch.full((len(windows),), level, device=self.device)
             weight = speaks * (self.loss.adversarial_weight if self.data.is_registered else 1.0)
-            held = self._moments_weight
-            if held:
+            held = weight * self._held
+            if held * self.loss.moments_weight:
                 grad_mom, losses["contrast"] = self.moments.pull(
                     reals.images, gen_img, level, self.ranks, self._run
                 )
-                grad_img = grad_img + weight * held * grad_mom
+                grad_img = grad_img + held * self.loss.moments_weight * grad_mom
+            if held and self.marginals is not None:
+                grad_mar, losses["marginals"] = self.marginals.pull(
+                    reals.images, gen_img, level, self.rng, self.ranks
+                )
+                grad_img = grad_img + held * self.loss.marginals_weight * grad_mar
             augment = self._augmentation()
             reals = Reals(augment(reals.images), reals.levels)
             if z is not None:
@@ -346,10 +355,10 @@ class Trainer:
         return _numbers(losses)
 
     @property
-    def _moments_weight(self) -> float:
-        """Weight of the contrast term by now."""
-        weight, start = self.loss.moments_weight, self.loss.moments_start
-        return weight * ramp(self.fraction, start, start + _MOMENTS_OVER) if start else weight
+    def _held(self) -> float:
+        """How far contrast and neighbourhoods are held to real ones by now, 0 to 1."""
+        start = self.loss.moments_start
+        return ramp(self.fraction, start, start + _MOMENTS_OVER) if start else 1.0
 
     def _reconstruction(
         self, windows: list[Window], gen_img: torch.Tensor, level: float
@@ -525,7 +534,8 @@ class Trainer:
 
     def modules(self) -> dict[str, nn.Module]:
         """The networks, and what else holds tensors, by name, as a resumable state holds them."""
-        return {"G": self.G, "G_ema": self.G_ema, "D": self.D, "moments": self.moments}
+        modules = {"G": self.G, "G_ema": self.G_ema, "D": self.D, "moments": self.moments}
+        return modules if self.marginals is None else modules | {"marginals": self.marginals}
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """The optimisers by name, as a resumable state holds them."""

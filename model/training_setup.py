@@ -25,14 +25,21 @@ PLACEMENTS = ("match", "none")
 MAX_ASPECT = 16
 _LEAST_WINDOWS = 8
 """Without places: windows a step, at least."""
-_UNPLACED_CONSISTENCY = 1.6
-"""Without places: the weight of consistency at the end of the run, times that of the preset. At 2.5
-octaves agreed in less and less: the finest one went flat (`docs/experiments.md`)."""
+_UNPLACED_CONSISTENCY = 2.0
+_UNPLACED_CONSISTENCY_OVER = 0.7
+"""Without places: the weight of consistency, times that of the preset, and the share of the run
+over which it comes in: at full weight early on, octaves would agree in a blur."""
 _SAME = 0.02
 """Two scenes are of one shape where they differ by no more."""
-_UNPLACED_MOMENTS_START = 0.8
-"""Without places: share of the run from which contrast is held to the real one's, as late as in the
-run that ships; one in which it was from the first step drifted (`docs/experiments.md`)."""
+_UNPLACED_HELD_FROM = 0.2
+_UNPLACED_MARGINALS = 5.0
+"""Without places: share of the run from which paint is held to real paint, and the weight of its
+neighbourhoods. Without them the scene came later, and drifted (`docs/experiments.md`)."""
+_UNPLACED_PENALTY = 2.0
+"""Without places: weight of both gradient penalties, times that of the preset. At 1 the
+discriminator became ever steeper, at 4 the scene came late."""
+_UNPLACED_FALL_FROM = 0.5
+"""Without places: share of the run after which the rates fall."""
 _UNPLACED_LR = 2e-4
 """Without places: Adam rate of the generator."""
 _ANNEALED_FROM = 0.2
@@ -306,14 +313,21 @@ def unplaced(preset: Preset) -> Preset:
         # At whole and half levels a band ends a quarter octave below what a pixel can show.
         g = replace(g, noise_bands=2, noise_cutoff=1.0, lowest_frequency=0.5 * 2**-0.25)
     groups = min(t.groups, -(-_LEAST_WINDOWS // t.group_size))
-    t = replace(t, groups=groups, adversarial_generator_lr=_UNPLACED_LR)
-    # At full weight early on, octaves would agree in a blur.
-    weight = _UNPLACED_CONSISTENCY * preset.loss.consistency_weight
+    t = replace(
+        t,
+        groups=groups,
+        adversarial_generator_lr=_UNPLACED_LR,
+        fall_from=_UNPLACED_FALL_FROM,
+    )
+    loss = preset.loss
     loss = replace(
-        preset.loss,
-        consistency_weight=weight,
-        consistency_start=1.0,
-        moments_start=_UNPLACED_MOMENTS_START,
+        loss,
+        consistency_weight=_UNPLACED_CONSISTENCY * loss.consistency_weight,
+        consistency_start=_UNPLACED_CONSISTENCY_OVER,
+        moments_start=_UNPLACED_HELD_FROM,
+        marginals_weight=_UNPLACED_MARGINALS,
+        r1_gamma=_UNPLACED_PENALTY * loss.r1_gamma,
+        r2_gamma=_UNPLACED_PENALTY * loss.r2_gamma,
     )
     return replace(preset, generator=g, loss=loss, train=t)
 

@@ -31,6 +31,7 @@ LOSS = LossConfig(
     full_none_from=4.0,
     remembered_level=2.0,
     consistency_start=0.0,
+    marginals_weight=2.0,
 )
 
 

@@ -76,7 +76,7 @@ def test_two_processes_give_the_losses_of_one(tmp_path: Path) -> None:
             for losses in (shared, alone):
                 losses.pop("diversity", None)  # a spread: each process sees that of its own windows
             assert shared == pytest.approx(alone, rel=1e-4, abs=2e-5), (kind, step)
-    adversarial = {"adversarial", "contrast", "discriminator", "logit_gap", "r1", "r2"}
+    adversarial = {"adversarial", "contrast", "marginals", "discriminator", "logit_gap", "r1", "r2"}
     assert told["registered"] == adversarial | {"reconstruction", "consistency"}
     assert told["scenes"] == adversarial | {"consistency"}
 

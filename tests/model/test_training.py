@@ -283,11 +283,13 @@ def test_resume_gives_the_same_numbers_as_an_unbroken_run(
     pyramid: ImagePyramid, tmp_path: Path
 ) -> None:
     preset = small_preset(pyramid, replace(TRAIN, kimg=0.16))
+    preset = replace(preset, loss=replace(preset.loss, marginals_weight=2.0))
 
     def losses(run: Run, steps: int) -> list[dict[str, float]]:
         return [run.trainer.step().losses for _ in range(steps)]
 
     unbroken = losses(Run(tmp_path / "a", preset, PictureData(pyramid), {}), 20)
+    assert {"contrast", "marginals", "adversarial"} <= set(unbroken[-1])
     first = Run(tmp_path / "b", preset, PictureData(pyramid), {})
     begun = losses(first, 13)
     first.save()

@@ -118,9 +118,9 @@ def test_without_places_training_goes_on_to_octaves_that_a_checkpoint_does_not_k
     # All octaves are drawn alike, and have to agree at once.
     assert trainer.train.coarse_first == 1.0
     assert trainer.loss.consistency_start == trainer.loss.moments_start == 0.0
-    assert run_of_first.trainer.loss.moments_start > 0.5
+    assert run_of_first.trainer.loss.moments_start > 0.1
     told = set().union(*(trainer.step().losses for _ in range(4)))
-    assert {"consistency", "contrast"} <= told
+    assert {"consistency", "contrast", "marginals"} <= told
     shallow = replace(deeper, folder=str(tmp_path / "shallow"), levels=(0.0, 0.5))
     with pytest.raises(ValueError, match=r"levels up to 1\.00, this training levels up to 0\.50"):
         prepare(shallow, quiet)
@@ -134,7 +134,7 @@ def test_without_places_trained_networks_go_on_at_rates_that_soon_fall(
     )
     run = prepare(first, quiet)
     run.train(lambda tick: None)
-    assert run.trainer.train.fall_from == 0.8
+    assert run.trainer.train.fall_from == 0.5
     checkpoint = str(tmp_path / "first" / CHECKPOINT)
     again = replace(first, folder=str(tmp_path / "again"), start=checkpoint, kimg=0.8)
     trainer = prepare(again, quiet).trainer
