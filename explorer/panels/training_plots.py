@@ -134,7 +134,7 @@ class TrainingPlots(QWidget):
         super().__init__(parent)
         self.losses = Curves(self.tr("Losses"), log=True)
         self.logits = Curves(self.tr("Logits"))
-        self.distances = Curves(self.tr("Distance from real, over its floor; octave"), log=True)
+        self.distances = Curves(self.tr("Distance over floor; octave"), log=True)
         self.speed = Curves(self.tr("Speed"))
         self._all = (self.losses, self.logits, self.distances, self.speed)
         column = QVBoxLayout(self)
