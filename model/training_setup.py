@@ -34,10 +34,10 @@ _SAME = 0.02
 _UNPLACED_HELD_FROM = 0.2
 _UNPLACED_MARGINALS = 5.0
 """Without places: share of the run from which paint is held to real paint, and the weight of its
-neighbourhoods. Without them the scene came later, and drifted (`docs/experiments.md`)."""
+neighbourhoods. Runs without them drifted (`docs/experiments.md`)."""
 _UNPLACED_PENALTY = 2.0
 """Without places: weight of both gradient penalties, times that of the preset. At 1 the
-discriminator became ever steeper, at 4 the scene came late."""
+discriminator became ever steeper; at 4 a run held, and learned no more."""
 _UNPLACED_FALL_FROM = 0.5
 """Without places: share of the run after which the rates fall."""
 _UNPLACED_LR = 2e-4
