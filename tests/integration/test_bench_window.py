@@ -17,12 +17,12 @@ from explorer.display import why_no_display
 
 @pytest.fixture
 def picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A small picture, with its pyramid cached in the test's own folder."""
+    """A picture of two octaves more than the window shows at once; cached in the test's folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     chance = random.Random(0)
     coarse = Image.frombytes("RGB", (50, 40), chance.randbytes(50 * 40 * 3))
     path = tmp_path / "picture.png"
-    coarse.resize((1000, 800), Image.Resampling.BICUBIC).save(path)
+    coarse.resize((4000, 3200), Image.Resampling.BICUBIC).save(path)
     return path
 
 
