@@ -25,14 +25,14 @@ PLACEMENTS = ("match", "none")
 MAX_ASPECT = 16
 _LEAST_WINDOWS = 8
 """Without places: windows a step, at least."""
-_UNPLACED_CONSISTENCY = 2.0
+_UNPLACED_CONSISTENCY = 2.2
 _UNPLACED_CONSISTENCY_OVER = 0.7
 """Without places: the weight of consistency, times that of the preset, and the share of the run
 over which it comes in: at full weight early on, octaves would agree in a blur."""
 _SAME = 0.02
 """Two scenes are of one shape where they differ by no more."""
 _UNPLACED_HELD_FROM = 0.2
-_UNPLACED_MARGINALS = 5.0
+_UNPLACED_MARGINALS = 8.0
 """Without places: share of the run from which paint is held to real paint, and the weight of its
 neighbourhoods. Runs without them drifted (`docs/experiments.md`)."""
 _UNPLACED_PENALTY = 2.0
