@@ -1,10 +1,11 @@
 """Kill a training run again and again, at any instant, and look at what is left.
 
-    python -m benchmarks.kills [--kills 20] [--autosave 3] [--json F]
+    python -m benchmarks.kills [--unplaced] [--kills 20] [--autosave 3] [--json F]
 
 Each start of `scalespace-explorer train` is killed without warning after a random time: while it
 starts, steps, saves. After each kill every file of the run must be readable, and the saved state
-must never be older than before. At last the run goes on to its end.
+must never be older than before. At last the run goes on to its end. It is one of a picture, or with
+`--unplaced` one of patches without places, which keeps its best state as well.
 """
 
 from __future__ import annotations
@@ -30,9 +31,12 @@ from benchmarks.machine import describe_machine
 from benchmarks.placement import procedural_picture
 from benchmarks.tables import table, write_json
 from model import open_scale_space
+from model.best_so_far import BEST, BEST_DISCRIMINATOR
+from model.data.cut import CutConfig, write_patches
+from model.pyramid import ImagePyramid
 from model.runs import CHECKPOINT, CONFIG, DISCRIMINATOR, LOG, STATE, load_config
 
-_FILES = (CONFIG, STATE, LOG, CHECKPOINT, DISCRIMINATOR)
+_FILES = (CONFIG, STATE, LOG, CHECKPOINT, DISCRIMINATOR, BEST, BEST_DISCRIMINATOR)
 _LONGEST_S = 16.0
 _FIRST_SAVE_S = 300.0
 
@@ -69,12 +73,14 @@ def look_at(folder: Path) -> tuple[int, int]:
     if (folder / LOG).exists():
         for line in (folder / LOG).read_text().splitlines():
             json.loads(line)
-    if (folder / CHECKPOINT).exists():
-        space = open_scale_space(str(folder / CHECKPOINT), device="cpu")
-        if not space.identity:
-            raise ValueError(f"{CHECKPOINT} has no identity.")
-    if (folder / DISCRIMINATOR).exists():
-        load_file(folder / DISCRIMINATOR)
+    for name in (CHECKPOINT, BEST):
+        if (folder / name).exists():
+            space = open_scale_space(str(folder / name), device="cpu")
+            if not space.identity:
+                raise ValueError(f"{name} has no identity.")
+    for name in (DISCRIMINATOR, BEST_DISCRIMINATOR):
+        if (folder / name).exists():
+            load_file(folder / name)
     leftovers = 0
     for path in folder.rglob("*"):
         if path.suffix == ".part" or path.name.startswith("."):
@@ -87,18 +93,30 @@ def look_at(folder: Path) -> tuple[int, int]:
     return int(counters["step_count"]), leftovers
 
 
-def start(image: Path, folder: Path, autosave: float, *options: str) -> subprocess.Popen[bytes]:
+def make_data(place: Path, unplaced: bool, seed: int) -> tuple[Path, tuple[str, ...]]:
+    """Something to train on, in `place`, and the options that it needs."""
+    image = place / "picture.png"
+    Image.fromarray(procedural_picture(768, 512, seed)).save(image)
+    if not unplaced:
+        return image, ()
+    patches = place / "patches.zip"
+    picture = ImagePyramid.open(image, cache_dir=place)
+    write_patches(picture, CutConfig(levels=(0.0, 3.0), counts=(400,)), patches, "zip")
+    return patches, ("--placement", "none", "--aspect", "1.5")
+
+
+def start(data: Path, folder: Path, autosave: float, *options: str) -> subprocess.Popen[bytes]:
     """Begin `train`, or go on where a run is saved."""
     command = [
-        sys.executable, "-m", "explorer", "train", str(image), "--out", str(folder),
-        "--cache", str(image.parent), "--autosave", str(autosave), *options,
+        sys.executable, "-m", "explorer", "train", str(data), "--out", str(folder),
+        "--cache", str(data.parent), "--autosave", str(autosave), *options,
     ]  # fmt: skip
     if (folder / STATE).exists():
         command.append("--resume")
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
-def measure(kills: int, autosave: float, seed: int) -> dict[str, Any]:
+def measure(kills: int, autosave: float, seed: int, unplaced: bool) -> dict[str, Any]:
     """Kill a run `kills` times, then let it end.
 
     Raises:
@@ -107,10 +125,10 @@ def measure(kills: int, autosave: float, seed: int) -> dict[str, Any]:
     chance = random.Random(seed)
     found: list[Kill] = []
     with tempfile.TemporaryDirectory() as place:
-        image, folder = Path(place) / "picture.png", Path(place) / "run"
-        Image.fromarray(procedural_picture(768, 512, seed)).save(image)
+        data, needed = make_data(Path(place), unplaced, seed)
+        folder = Path(place) / "run"
         while len(found) < kills:
-            process = start(image, folder, autosave, "--minutes", "60")
+            process = start(data, folder, autosave, "--minutes", "60", *needed)
             began = time.time()
             if not (folder / STATE).exists():  # before the first save there is nothing to lose
                 while not (folder / STATE).exists():
@@ -134,7 +152,7 @@ def measure(kills: int, autosave: float, seed: int) -> dict[str, Any]:
             print(f"kill {len(found)}: step {step}, {unsaved:.1f} s unsaved", flush=True)
         with safe_open(folder / STATE, "pt") as file:
             elapsed = json.loads(file.metadata()["scalespace-state"])["counters"]["elapsed"]
-        last = start(image, folder, autosave, "--minutes", str((elapsed + 5) / 60))
+        last = start(data, folder, autosave, "--minutes", str((elapsed + 5) / 60))
         _, said = last.communicate()
         if last.returncode != 0:
             raise RuntimeError(f"the run cannot go on to its end: {said.decode()[-300:]}")
@@ -157,13 +175,16 @@ def _told(process: subprocess.Popen[bytes]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Kill, look, print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kills", description=__doc__)
+    parser.add_argument(
+        "--unplaced", action="store_true", help="a run of patches without places, not of a picture"
+    )
     parser.add_argument("--kills", type=int, default=20, metavar="N")
     parser.add_argument("--autosave", type=float, default=3.0, metavar="S")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", metavar="F", help="write the figures there")
     options = parser.parse_args(argv)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    report = measure(options.kills, options.autosave, options.seed)
+    report = measure(options.kills, options.autosave, options.seed, options.unplaced)
     rows = [
         [f"{k['after_s']:.1f}", str(k["step"]), f"{k['unsaved_s']:.1f}", str(k["leftovers"])]
         for k in report["kills"]

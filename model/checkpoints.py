@@ -7,12 +7,13 @@ same weights on every machine.
 from __future__ import annotations
 
 import io
+import json
 import os
 from pathlib import Path
 
 import torch
 from PIL import Image
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -28,6 +29,7 @@ from model.tensor_file import write_tensors
 
 PREVIEW_PX = 640
 """Longer side of the preview inside a checkpoint."""
+_DISCRIMINATOR = "scalespace-discriminator"  # key of its config in its file
 _EXTRA_STATE = "_extra_state"  # torch's name for what is no plain tensor: the base layer
 _SMALL = 4096
 """Tensors up to this many elements keep their precision."""
@@ -84,18 +86,24 @@ def save_discriminator(
     path: Path, discriminator: Discriminator, breathe: Breathe | None = None
 ) -> None:
     """Write it in half precision, for other runs to start with; see `save_checkpoint`."""
-    save_tensors(path, _packed(discriminator), None, breathe)
+    config = {_DISCRIMINATOR: json.dumps(to_dict(discriminator.config))}
+    save_tensors(path, _packed(discriminator), config, breathe)
 
 
 def load_discriminator(path: Path, discriminator: Discriminator) -> None:
     """Fill `discriminator` with the weights of a file.
 
     Raises:
-        CheckpointError: The file is damaged, or of a discriminator of another size.
+        CheckpointError: The file is damaged, or of a discriminator of another size or view.
     """
     try:
         state = _unpacked(load_file(path))
         _check_shapes(discriminator, state)
+        with safe_open(path, "pt") as file:
+            written = json.loads((file.metadata() or {}).get(_DISCRIMINATOR, "{}"))
+        its, here = written.get("detail_gain", 1.0), discriminator.config.detail_gain
+        if its != here:
+            raise ValueError(f"it sees detail {its:g} times as strong, here it is {here:g} times")
     except (SafetensorError, ValueError, OSError) as error:
         raise CheckpointError(f"{path} does not fit the discriminator here ({error}).") from error
     discriminator.load_state_dict(state)

@@ -121,6 +121,9 @@ class DiscriminatorConfig:
     compared: int = 0
     """Images of one batch whose spread is told to the discriminator, so that it sees when all are
     alike; 0: it judges each by itself. Told so, it won for good after some 15,000 windows."""
+    detail_gain: float = 1.0
+    """How many times as strong as it is the discriminator sees detail: what a quarter of a patch's
+    density cannot hold. Detail is weak, and a penalised gradient sees what is strong."""
 
 
 @dataclass(frozen=True)

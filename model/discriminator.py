@@ -11,6 +11,7 @@ from torch import nn
 
 from kernels.bias_lrelu import bias_lrelu
 from model.config import DiscriminatorConfig
+from model.laplacian import amplify_detail
 from model.layers import LEVEL_FEATURES, level_features
 
 
@@ -66,10 +67,17 @@ class Discriminator(nn.Module):
             self.logit = nn.Linear(w_dim, 1)
         self.to(memory_format=torch.channels_last)
 
+    def view(self, img: torch.Tensor) -> torch.Tensor:
+        """What it judges of patches [N, 3, patch, patch] in [-1, 1], of the same shape.
+
+        Gradient penalties are taken in this view: how hard it may lean on detail is said there.
+        """
+        return amplify_detail(img, self.config.detail_gain)
+
     def forward(
         self, img: torch.Tensor, levels: torch.Tensor, dtype: torch.dtype = torch.float32
     ) -> torch.Tensor:
-        """Logits float32 [N, 1] of `img` [N, 3, patch, patch] at `levels` [N], octaves.
+        """Logits float32 [N, 1] of a `view` [N, 3, patch, patch] at `levels` [N], octaves.
 
         `dtype` is of the convolutions; what makes the logits stays in float32.
         """

@@ -22,11 +22,23 @@ def laplacian_pyramid(img: torch.Tensor) -> list[torch.Tensor]:
     for _ in range(num_levels(img.shape[-1]) - 1):
         fine = pyramid[-1]
         coarse = _blur(fine, 2)
-        zeros = torch.zeros_like(fine)
-        zeros[..., ::2, ::2] = coarse
-        pyramid[-1] = fine - 4 * _blur(zeros)
+        pyramid[-1] = fine - _expanded(coarse, fine)
         pyramid.append(coarse)
     return pyramid
+
+
+def amplify_detail(img: torch.Tensor, gain: float) -> torch.Tensor:
+    """The image with all that a quarter of its density cannot hold `gain` times as strong.
+
+    Args:
+        img: float [N, 3, P, P], P a multiple of 4.
+        gain: 1 changes nothing.
+    """
+    if gain == 1:
+        return img
+    half = _blur(img, 2)
+    low = _expanded(_expanded(_blur(half, 2), half), img)
+    return low + gain * (img - low)
 
 
 def num_levels(patch_size: int) -> int:
@@ -35,6 +47,13 @@ def num_levels(patch_size: int) -> int:
     while patch_size >= 2 * COARSEST_PX and patch_size % 2 == 0:
         patch_size, levels = patch_size // 2, levels + 1
     return levels
+
+
+def _expanded(coarse: torch.Tensor, fine: torch.Tensor) -> torch.Tensor:
+    """`coarse` at twice its density, of the shape of `fine`."""
+    zeros = torch.zeros_like(fine)
+    zeros[..., ::2, ::2] = coarse
+    return 4 * _blur(zeros)
 
 
 def _blur(img: torch.Tensor, stride: int = 1) -> torch.Tensor:

@@ -17,7 +17,7 @@ from model.laplacian import laplacian_pyramid, num_levels
 
 NEIGHBOURHOOD = 7
 """Pixels a side."""
-DIRECTIONS = 64
+DIRECTIONS = 72
 """Along which distributions are compared, at each density."""
 _SEED = 7
 _STRIDE = 4
@@ -47,8 +47,9 @@ class Marginals(nn.Module):
     synthesis", along random directions of neighbourhoods, as in Elnekave and Weiss 2022,
     "Generating natural images with direct patch distributions matching". Differs: distributions
     are of all windows about a level together, so that no window has to look like the average of its
-    scene; and half of the directions see little more than a pixel and its neighbours, along which
-    paint is far from Gaussian.
+    scene; and only a third of the directions are uniform. Those see the strong coarse detail of
+    paint and hardly anything else. A third see little more than a pixel and its neighbours, along
+    which paint is far from Gaussian, and a third one frequency each, up to the highest.
 
     `model.metrics.swd` measures nearly what this pulls at: with this term that distance alone
     flatters. The random-feature KID is beside it.
@@ -85,8 +86,9 @@ class Marginals(nn.Module):
             ranks: Whose groups count together.
 
         Returns:
-            The gradient at `gen_img`, times its number of elements: its RMS is the deviation; and
-            the RMS deviation along the directions, standard deviations of the real ones.
+            The gradient at `gen_img`, times its number of elements, every density as strong as it
+            deviates: its RMS is about the deviation; and the RMS deviation along the directions,
+            standard deviations of the real ones.
         """
         offsets = rng.integers(0, _STRIDE, (len(self.directions), 2)).tolist()
         with torch.no_grad():
@@ -96,20 +98,27 @@ class Marginals(nn.Module):
             generated = self._components(leaf, offsets)
         self._count(real, [values.detach() for values in generated], level, ranks)
         known = self.shares[self._about(level)].cumsum(-1)
-        pulls, squares = [], []
+        parts, squares = [], []
         for values, of_real, of_generated in zip(generated, known[0], known[1], strict=True):
             pull, deviation = _deviation(values.detach(), of_real, of_generated)
-            pulls.append(pull / values.numel())
+            parts += torch.autograd.grad(values, leaf, pull, retain_graph=True)
             squares.append(deviation.square().mean())
-        (grad,) = torch.autograd.grad(generated, leaf, pulls)
-        grad = grad * grad.numel()
-        both = torch.stack([torch.stack(squares).mean(), grad.square().mean()])
+        both = torch.stack([torch.stack(squares), torch.stack([p.square().mean() for p in parts])])
         ranks.average_tensor(both)
-        deviation, rms = both.sqrt()
-        return grad * (deviation / rms.clamp_min(1e-12)), deviation
+        deviations, rms = both.sqrt()
+        # By itself the finest density, of the least standard deviation, would outdo the others.
+        shares = deviations / (rms.clamp_min(1e-12) * len(parts) ** 0.5)
+        grad = sum(share * part for share, part in zip(shares, parts, strict=True))
+        return grad, both[0].mean().sqrt()
 
     def _about(self, level: float) -> int:
         return min(max(round((level - self.lowest) * _PER_OCTAVE), 0), len(self.visits) - 1)
+
+    def _scaled(self, grad: torch.Tensor, rms: torch.Tensor, ranks: Ranks) -> torch.Tensor:
+        """`grad` with that RMS, over the groups of all ranks."""
+        power = grad.square().mean()
+        ranks.average_tensor(power)
+        return grad * (rms / power.sqrt().clamp_min(1e-12))
 
     def _components(self, img: torch.Tensor, offsets: list[list[int]]) -> list[torch.Tensor]:
         """Of the neighbourhoods of each density: [DIRECTIONS, how many] each."""
@@ -136,15 +145,19 @@ class Marginals(nn.Module):
 
 
 def _directions(depths: int) -> torch.Tensor:
-    """Of unit length, float32 [depths, DIRECTIONS, 3, 7, 7]: half of them over all of it alike."""
+    """Of unit length, float32 [depths, DIRECTIONS, 3, 7, 7]: all over, near the middle, waves."""
     rng = np.random.default_rng(_SEED)
-    shape = (depths, DIRECTIONS, 3, NEIGHBOURHOOD, NEIGHBOURHOOD)
-    directions = rng.standard_normal(shape).astype(np.float32)
-    steps = np.arange(NEIGHBOURHOOD, dtype=np.float32) - NEIGHBOURHOOD // 2
-    near = np.exp(-(steps[:, None] ** 2 + steps**2) / 2)
-    directions[:, DIRECTIONS // 2 :] *= near
+    size = (depths, DIRECTIONS // 3, 3, NEIGHBOURHOOD, NEIGHBOURHOOD)
+    steps = np.arange(NEIGHBOURHOOD) - NEIGHBOURHOOD // 2
+    squares = steps[:, None] ** 2 + steps**2
+    near = rng.standard_normal(size) * np.exp(-squares / 2)
+    colour = rng.standard_normal((*size[:3], 1, 1))
+    fx, fy = rng.uniform(-0.5, 0.5, (2, *size[:2], 1, 1, 1))  # cycles per pixel
+    phase = rng.random((*size[:2], 1, 1, 1))
+    wave = np.cos(2 * np.pi * (fx * steps + fy * steps[:, None] + phase)) * np.exp(-squares / 6)
+    directions = np.concatenate([rng.standard_normal(size), near, colour * wave], axis=1)
     length = np.sqrt(np.square(directions).sum((2, 3, 4), keepdims=True))
-    return torch.from_numpy(directions / length)
+    return torch.from_numpy((directions / length).astype(np.float32))
 
 
 def _deviation(
@@ -157,7 +170,8 @@ def _deviation(
         real, generated: Shares up to the end of each bin, [DIRECTIONS, _BINS].
 
     Returns:
-        The deviation over the standard deviation, and the deviation, in standard deviations.
+        What pulls, equally hard along all of the directions, in inverse units of the values; and
+        the deviation, in standard deviations.
     """
     real, generated = F.pad(real / real[:, -1:], (1, 0)), F.pad(generated, (1, 0))
     place = _place(values)
@@ -177,7 +191,7 @@ def _deviation(
     variance = (weights * (middles - mean).square()).sum(1, keepdim=True)
     std = variance.clamp_min(1e-8).sqrt()
     deviation = ((values - goal) / std).clamp(-_PULLS, _PULLS)
-    return deviation / std, deviation
+    return deviation / std.mean(), deviation
 
 
 def _histogram(values: torch.Tensor) -> torch.Tensor:

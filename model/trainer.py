@@ -338,13 +338,13 @@ class Trainer:
                     reals.images, gen_img, level, self.rng, self.ranks
                 )
                 grad_img = grad_img + held * self.loss.marginals_weight * grad_mar
-            augment = self._augmentation()
-            reals = Reals(augment(reals.images), reals.levels)
             if z is not None:
                 losses["diversity"] = gen_img.new_tensor(diversity(gen_img.detach(), reals.images))
-            losses |= self._discriminator_step(reals, augment(gen_img.detach()), levels)
+            augment, view = self._augmentation(), self.D.view(gen_img.detach())
+            reals = Reals(augment(self.D.view(reals.images)), reals.levels)
+            losses |= self._discriminator_step(reals, augment(view), levels)
             grad_adv, losses["adversarial"] = self._adversarial_gradient(
-                reals, gen_img, levels, augment
+                reals, view, levels, augment
             )
             grad_img = grad_img + weight * grad_adv
         if adversarial and speaks > 0:
@@ -480,11 +480,13 @@ class Trainer:
         return dict(zip(names, results, strict=False))
 
     def _adversarial_gradient(
-        self, reals: Reals, gen_img: torch.Tensor, levels: torch.Tensor, augment: Augmentation
+        self, reals: Reals, view: torch.Tensor, levels: torch.Tensor, augment: Augmentation
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Gradient of the adversarial loss at the generator's output, of unit mean power.
+        """Gradient of the adversarial loss at the discriminator's view, of unit mean power.
 
-        `reals` are augmented already; `gen_img` is not.
+        `reals` are views too, and augmented already; `view` is not. What the generator puts out
+        is to move as the view should: with the amplified detail's own gradient, amplified once
+        more, it drew bright crinkled edges.
 
         Normalised by its running RMS, so that its weight against the reconstruction means the same
         all through training. Source: ByteDance's adversarial flow models (2025), section on
@@ -508,7 +510,7 @@ class Trainer:
 
         # Changes are drawn anew for every group: nothing to replay.
         run = plainly if self.train.augment else self._run
-        inputs = [reals.images, reals.levels, gen_img.detach(), levels]
+        inputs = [reals.images, reals.levels, view, levels]
         grad, loss, rms_here = run("adversarial", work, inputs)
         rms = self._mean_rms(float(rms_here))
         self.adversarial_rms = (

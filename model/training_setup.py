@@ -42,9 +42,17 @@ _UNPLACED_FALL_FROM = 0.5
 """Without places: share of the run after which the rates fall."""
 _UNPLACED_LR = 2e-4
 """Without places: Adam rate of the generator."""
-_ANNEALED_FROM = 0.2
-"""Without places: share of a run on trained networks after which their rates fall, as in the rounds
-that improved (`docs/experiments.md`)."""
+_ANNEALED_FROM = 0.3
+"""A scene without places that is trained already: share of the run after which the rates fall, as
+in the rounds that improved (`docs/experiments.md`)."""
+_ANNEALED_LR = 1e-4
+"""The same: Adam rate of the generator."""
+_ANNEALED_CONSISTENCY = 3.5
+"""The same: weight of consistency, times that of the preset. Octaves that show something can agree
+harder."""
+_ANNEALED_DETAIL = 8.0
+"""The same: how strong the discriminator sees detail. As it is, 700 steps taught a new one next to
+nothing; from the beginning of a run so strong, the scene did not come (`docs/experiments.md`)."""
 _MEETING = 4000
 """Windows in which a new discriminator gets to know a generator that is trained already."""
 
@@ -372,13 +380,28 @@ def _started(
     train = replace(preset.train, adversarial_start=0.0, coarse_first=1.0)
     loss = replace(preset.loss, consistency_start=0.0, moments_start=0.0)
     preset = replace(preset, generator=config, loss=loss, train=train)
+    if config.base is None and not config.z_dim:
+        preset = annealed(preset)
     discriminator = None if grows else _discriminator_of(path, preset, tell)
     if discriminator is None:
         steps = max(train.warm_up_steps, _MEETING // (train.groups * train.group_size))
-        preset = replace(preset, train=replace(train, warm_up_steps=steps))
-    elif config.base is None:
-        preset = replace(preset, train=replace(train, fall_from=_ANNEALED_FROM))
+        preset = replace(preset, train=replace(preset.train, warm_up_steps=steps))
     return preset, generator, discriminator
+
+
+def annealed(preset: Preset) -> Preset:
+    """The preset for a scene without places that is trained already: what it gets wrong is detail.
+
+    Slower, with octaves that agree harder, before a discriminator that sees detail well.
+    """
+    loss = replace(
+        preset.loss,
+        consistency_weight=preset.loss.consistency_weight
+        * (_ANNEALED_CONSISTENCY / _UNPLACED_CONSISTENCY),
+    )
+    train = replace(preset.train, adversarial_generator_lr=_ANNEALED_LR, fall_from=_ANNEALED_FROM)
+    discriminator = replace(preset.discriminator, detail_gain=_ANNEALED_DETAIL)
+    return replace(preset, loss=loss, train=train, discriminator=discriminator)
 
 
 def _discriminator_of(path: Path, preset: Preset, tell: Tell) -> Discriminator | None:

@@ -21,3 +21,15 @@ def test_the_laplacian_pyramid_adds_up_to_the_image() -> None:
     flat = laplacian.laplacian_pyramid(torch.full((1, 3, 64, 64), 0.4))
     assert float(flat[0][..., 4:-4, 4:-4].abs().max()) < 1e-6
     assert torch.allclose(flat[-1], torch.tensor(0.4))
+
+
+def test_amplified_detail_leaves_what_is_coarse_as_it_was() -> None:
+    across = torch.arange(64) / 64
+    coarse = torch.cos(torch.pi * across).expand(1, 3, 64, 64)
+    fine = torch.cos(2 * torch.pi * 16 * across).expand(1, 3, 64, 64)
+    inside = (..., slice(8, -8))
+    seen = laplacian.amplify_detail(0.5 * coarse + 0.01 * fine, 8.0)
+    torch.testing.assert_close(
+        seen[inside], (0.5 * coarse + 0.08 * fine)[inside], atol=0.05, rtol=0
+    )
+    assert torch.equal(laplacian.amplify_detail(fine, 1.0), fine)

@@ -63,6 +63,16 @@ def test_the_discriminator_is_told_the_level() -> None:
     assert len({round(float(v), 5) for v in logits[:, 0]}) == 3
 
 
+def test_detail_is_seen_as_strong_as_the_config_says() -> None:
+    weak = 0.01 * torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    plain, strong = (
+        Discriminator(DiscriminatorConfig(widths=(8, 8), detail_gain=gain), 16, (0.0, 4.0))
+        for gain in (1.0, 8.0)
+    )
+    assert torch.equal(plain.view(weak), weak)
+    assert float(strong.view(weak).std() / weak.std()) > 6
+
+
 def test_reconstruction_compares_pixels_where_they_can_be_remembered() -> None:
     config = LossConfig(full_until=5.0, full_none_from=7.0, remembered_level=5.5)
     real = torch.zeros(1, 3, 16, 16)

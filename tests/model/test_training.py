@@ -176,7 +176,7 @@ def test_a_run_starts_with_the_weights_of_a_checkpoint(
         prepare(other, lambda text, fraction: None)
 
 
-@pytest.mark.parametrize("beside", [None, b"", "other"])
+@pytest.mark.parametrize("beside", [None, b"", "other", "other view"])
 def test_a_new_discriminator_gets_time_to_know_weights_that_are_trained(
     beside: bytes | str | None,
     pyramid: ImagePyramid,
@@ -194,6 +194,9 @@ def test_a_new_discriminator_gets_time_to_know_weights_that_are_trained(
     if beside == "other":
         small = Discriminator(DiscriminatorConfig(widths=(4, 4)), 32, (0.0, 4.0))
         save_discriminator(file, small)
+    elif beside == "other view":
+        config = replace(preset.discriminator, detail_gain=8.0)
+        save_discriminator(file, Discriminator(config, 32, (0.0, 4.0)))
     elif isinstance(beside, bytes):
         file.write_bytes(beside)
     told: list[str] = []

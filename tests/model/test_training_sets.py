@@ -137,10 +137,23 @@ def test_without_places_trained_networks_go_on_at_rates_that_soon_fall(
     assert run.trainer.train.fall_from == 0.5
     checkpoint = str(tmp_path / "first" / CHECKPOINT)
     again = replace(first, folder=str(tmp_path / "again"), start=checkpoint, kimg=0.8)
-    trainer = prepare(again, quiet).trainer
-    assert trainer.train.fall_from == 0.2
+    again_run = prepare(again, quiet)
+    trainer = again_run.trainer
+    assert trainer.train.fall_from == 0.3
+    # Its discriminator sees detail better than the first one: a new one is trained, the next is
+    # taken over.
+    gains = [run.trainer.D.config.detail_gain, trainer.D.config.detail_gain]
+    assert gains[0] == 1 < gains[1]
+    assert trainer.train.warm_up_steps > run.trainer.train.warm_up_steps
+    again_run.save()
+    third = replace(
+        again, folder=str(tmp_path / "third"), start=str(tmp_path / "again" / CHECKPOINT)
+    )
+    next_one = prepare(third, quiet).trainer
+    assert next_one.train.warm_up_steps == run.trainer.train.warm_up_steps
+    assert torch.allclose(next_one.D.logit.weight, trainer.D.logit.weight, atol=1e-3)
     rates = {}
-    for share in (0.1, 0.2, 0.6, 1.0):
+    for share in (0.1, 0.3, 0.65, 1.0):
         trainer.step_count, trainer.cur_nimg = 1000, round(800 * share)
         trainer._set_rates(adversarial=True)
         rates[share] = trainer.opt_D.param_groups[0]["lr"] / trainer.train.discriminator_lr
