@@ -47,9 +47,10 @@ _ANNEALED_FROM = 0.3
 in the rounds that improved (`docs/experiments.md`)."""
 _ANNEALED_LR = 1e-4
 """The same: Adam rate of the generator."""
-_ANNEALED_CONSISTENCY = 3.5
-"""The same: weight of consistency, times that of the preset. Octaves that show something can agree
-harder."""
+_ANNEALED_CONSISTENCY = 3.0
+_ANNEALED_MARGINALS = 10.0
+"""The same: weight of consistency, times that of the preset, and of its neighbourhoods. Octaves
+that show something can agree harder, and then lose contrast unless that is held to."""
 _ANNEALED_DETAIL = 8.0
 """The same: how strong the discriminator sees detail. As it is, 700 steps taught a new one next to
 nothing; from the beginning of a run so strong, the scene did not come (`docs/experiments.md`)."""
@@ -398,6 +399,7 @@ def annealed(preset: Preset) -> Preset:
         preset.loss,
         consistency_weight=preset.loss.consistency_weight
         * (_ANNEALED_CONSISTENCY / _UNPLACED_CONSISTENCY),
+        marginals_weight=_ANNEALED_MARGINALS,
     )
     train = replace(preset.train, adversarial_generator_lr=_ANNEALED_LR, fall_from=_ANNEALED_FROM)
     discriminator = replace(preset.discriminator, detail_gain=_ANNEALED_DETAIL)
