@@ -386,6 +386,8 @@ class Run:
                 "discriminator": to_dict(self.preset.discriminator),
             },
         }
+        if "start" in self.data:
+            training["start"] = self.data["start"]
         header = header_of(
             self.preset.generator,
             training,

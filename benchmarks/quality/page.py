@@ -157,7 +157,8 @@ def _cost(result: Result) -> str:
     if training.get("minutes"):
         seen = f" and {1000 * training['kimg']:,.0f} windows" if training.get("kimg") else ""
         device = f" on {training['device']}" if training.get("device") else ""
-        words.append(f"Training: {training['minutes']:.0f} minutes{seen}{device}.")
+        start = f", from the weights of an earlier `{s}` on" if (s := training.get("start")) else ""
+        words.append(f"Training: {training['minutes']:.0f} minutes{seen}{device}{start}.")
     machine = result["machine"]
     words.append(
         f"Measured on {_cores(machine['cores'])} of an {machine['cpu']}"

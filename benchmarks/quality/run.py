@@ -94,7 +94,9 @@ class Study:
                         "patch_size": self.header.patch_size,
                         "level_range": self.header.level_range,
                         "training": {
-                            k: training[k] for k in ("minutes", "kimg", "device") if k in training
+                            k: training[k]
+                            for k in ("minutes", "kimg", "device", "start")
+                            if k in training
                         },
                     },
                     "image": {
