@@ -14,6 +14,7 @@ from explorer.cli import run as run_cli
 from model.checkpoints import load_generator_space
 from model.data.cut import CutConfig, write_patches
 from model.data.patches import open_patches
+from model.header import read_header
 from model.pyramid import ImagePyramid
 from model.runs import CHECKPOINT
 from model.space import Window
@@ -146,6 +147,8 @@ def test_without_places_trained_networks_go_on_at_rates_that_soon_fall(
     assert gains[0] == 1 < gains[1]
     assert trainer.train.warm_up_steps > run.trainer.train.warm_up_steps
     again_run.save()
+    again_from = read_header(tmp_path / "again" / CHECKPOINT).training["start"]
+    assert again_from == CHECKPOINT  # its kimg and minutes are of this run alone
     third = replace(
         again, folder=str(tmp_path / "third"), start=str(tmp_path / "again" / CHECKPOINT)
     )
