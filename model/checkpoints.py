@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from model.breathing import Breathe
-from model.config import GeneratorConfig, from_dict, to_dict
+from model.config import DiscriminatorConfig, GeneratorConfig, from_dict, to_dict
 from model.discriminator import Discriminator
 from model.generator import Generator
 from model.generator_space import GeneratorSpace, choose_dtype, identity_of
@@ -101,7 +101,8 @@ def load_discriminator(path: Path, discriminator: Discriminator) -> None:
         _check_shapes(discriminator, state)
         with safe_open(path, "pt") as file:
             written = json.loads((file.metadata() or {}).get(_DISCRIMINATOR, "{}"))
-        its, here = written.get("detail_gain", 1.0), discriminator.config.detail_gain
+        its = from_dict(DiscriminatorConfig, written).detail_gain
+        here = discriminator.config.detail_gain
         if its != here:
             raise ValueError(f"it sees detail {its:g} times as strong, here it is {here:g} times")
     except (SafetensorError, ValueError, OSError) as error:

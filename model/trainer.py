@@ -485,8 +485,8 @@ class Trainer:
         """Gradient of the adversarial loss at the discriminator's view, of unit mean power.
 
         `reals` are views too, and augmented already; `view` is not. What the generator puts out
-        is to move as the view should: with the amplified detail's own gradient, amplified once
-        more, it drew bright crinkled edges.
+        is to move as the view should: through the view detail would be amplified twice, and a run
+        at twice the rate drew bright crinkled edges.
 
         Normalised by its running RMS, so that its weight against the reconstruction means the same
         all through training. Source: ByteDance's adversarial flow models (2025), section on

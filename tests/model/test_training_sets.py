@@ -120,6 +120,9 @@ def test_without_places_training_goes_on_to_octaves_that_a_checkpoint_does_not_k
     assert trainer.train.coarse_first == 1.0
     assert trainer.loss.consistency_start == trainer.loss.moments_start == 0.0
     assert run_of_first.trainer.loss.moments_start > 0.1
+    # New octaves are learned as from the beginning, with a new discriminator.
+    assert trainer.D.config.detail_gain == run_of_first.trainer.D.config.detail_gain == 1
+    assert trainer.train.fall_from == run_of_first.trainer.train.fall_from
     told = set().union(*(trainer.step().losses for _ in range(4)))
     assert {"consistency", "contrast", "marginals"} <= told
     shallow = replace(deeper, folder=str(tmp_path / "shallow"), levels=(0.0, 0.5))
