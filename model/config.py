@@ -154,11 +154,11 @@ class LossConfig:
     consistency_start: float = 0.1
     """Share of the run over which it comes in."""
     moments_weight: float = 3.0
-    """RMS of the gradient at the generator's output, over that of the adversarial one, where a band
-    of generated windows is a neper too strong or too weak; 0 switches it off. See
-    `model.band_moments`."""
+    """A third of the RMS of the gradient at the generator's output, over that of the adversarial
+    one, where the bands of generated windows are a neper too strong or too weak; 0 switches it off.
+    See `model.band_moments`."""
     marginals_weight: float = 0.0
-    """The same where small neighbourhoods are a standard deviation off, along random directions;
+    """That RMS where small neighbourhoods are a standard deviation off, along random directions;
     0 switches it off. See `model.marginals`."""
     moments_start: float = 0.0
     """Share of the run that is over when these two come in, within a twentieth."""

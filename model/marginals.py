@@ -27,7 +27,7 @@ _PER_OCTAVE = 2
 _BINS = 256
 _LEAST, _MOST = 0.01, 15.0
 """Values up to the first are told apart evenly, those beyond by their ratio, up to the second."""
-_KEPT = 0.95
+_KEPT = 0.97
 """Of the distribution of generated windows, from one group about its level to the next: they
 change. Of the real ones all count."""
 _LONGEST = 1000
@@ -76,6 +76,7 @@ class Marginals(nn.Module):
         level: float,
         rng: np.random.Generator,
         ranks: Ranks,
+        octaves: int | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Take a group of windows into account; where the generated ones should move.
 
@@ -84,6 +85,7 @@ class Marginals(nn.Module):
             level: Octaves.
             rng: Says which neighbourhoods are taken.
             ranks: Whose groups count together.
+            octaves: How many densities may be moved, finest first; None: all.
 
         Returns:
             The gradient at `gen_img`, times its number of elements, every density as strong as it
@@ -99,7 +101,8 @@ class Marginals(nn.Module):
         self._count(real, [values.detach() for values in generated], level, ranks)
         known = self.shares[self._about(level)].cumsum(-1)
         parts, squares = [], []
-        for values, of_real, of_generated in zip(generated, known[0], known[1], strict=True):
+        by_density = list(zip(generated, known[0], known[1], strict=True))[:octaves]
+        for values, of_real, of_generated in by_density:
             pull, deviation = _deviation(values.detach(), of_real, of_generated)
             parts += torch.autograd.grad(values, leaf, pull, retain_graph=True)
             squares.append(deviation.square().mean())
@@ -113,12 +116,6 @@ class Marginals(nn.Module):
 
     def _about(self, level: float) -> int:
         return min(max(round((level - self.lowest) * _PER_OCTAVE), 0), len(self.visits) - 1)
-
-    def _scaled(self, grad: torch.Tensor, rms: torch.Tensor, ranks: Ranks) -> torch.Tensor:
-        """`grad` with that RMS, over the groups of all ranks."""
-        power = grad.square().mean()
-        ranks.average_tensor(power)
-        return grad * (rms / power.sqrt().clamp_min(1e-12))
 
     def _components(self, img: torch.Tensor, offsets: list[list[int]]) -> list[torch.Tensor]:
         """Of the neighbourhoods of each density: [DIRECTIONS, how many] each."""

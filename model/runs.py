@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
+from torch import nn
 
 from model.base_layer import BaseLayer
 from model.best_so_far import BEST, BEST_DISCRIMINATOR, DISTANCE, BestSoFar
@@ -204,6 +205,7 @@ class Run:
                     network.load_state_dict(start.state_dict())
                 if discriminator is not None:
                     self.trainer.D.load_state_dict(discriminator.state_dict())
+                    self.trainer.heeded = 1.0
             elif source.picture is not None:
                 self._fill_base(source.picture, progress)
             if ranks.is_first:
@@ -477,8 +479,9 @@ def load_state(path: Path, trainer: Trainer) -> None:
         for name, module in trainer.modules().items():
             prefix = f"{name}/"
             own = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-            if own or name != "moments":  # states of earlier versions lack those
-                module.load_state_dict(own)
+            if name == "moments" and not _fits(own, module):
+                continue  # earlier versions had others, or none; they are soon found again
+            module.load_state_dict(own)
         for name, optimizer in trainer.optimizers().items():
             state: dict[int, dict[str, torch.Tensor]] = {}
             for key, value in tensors.items():
@@ -493,6 +496,12 @@ def load_state(path: Path, trainer: Trainer) -> None:
     except (SafetensorError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
         first = str(error).splitlines()[0]
         raise ValueError(f"{path} cannot be resumed ({first}); start a new run.") from error
+
+
+def _fits(tensors: dict[str, torch.Tensor], module: nn.Module) -> bool:
+    """Whether they are the state of such a module."""
+    wanted = {name: tensor.shape for name, tensor in module.state_dict().items()}
+    return {name: tensor.shape for name, tensor in tensors.items()} == wanted
 
 
 def _match_layout(optimizer: torch.optim.Optimizer) -> None:

@@ -63,11 +63,17 @@ _COUNTERS = (
     "d_steps",
     "elapsed",
     "adversarial_rms",
+    "logit_gap",
+    "heeded",
     "gradient_mean",
     "rate_factor",
     "finest",
 )
 _LEAST_OCTAVES = 1 / 64
+_TELLS = 0.2
+"""Running gap of the logits at which a discriminator is heeded in full, and from then on: once both
+networks are a match there is none. One that has never told real windows from generated ones has a
+gradient too, and normalised it would be as much noise."""
 _MOMENTS_OVER = 0.05
 """Share of the run over which the contrast term comes in, where that is not from the start."""
 _SLEPT = 100.0
@@ -126,7 +132,9 @@ class Trainer:
         self.rng = np.random.default_rng(train.seed)
         self.step_count = self.cur_nimg = self.d_steps = 0
         self.elapsed = self._usual_s = 0.0
-        self.adversarial_rms = self.gradient_mean = 0.0
+        self.adversarial_rms = self.logit_gap = self.gradient_mean = 0.0
+        self.heeded = 0.0
+        """How far the discriminator is heeded, 0 to 1; set to 1 where it knows its task already."""
         self.rate_factor = 1.0
         """On all learning rates; a run lowers it when it had to go back."""
         self.finest = generator.level_range[1]
@@ -327,32 +335,43 @@ class Trainer:
             assert reals is not None, "data without places has real patches"
             levels = torch.full((len(windows),), level, device=self.device)
             weight = speaks * (self.loss.adversarial_weight if self.data.is_registered else 1.0)
-            held = weight * self._held
+            held, octaves = weight * self._held, self._invented_octaves(level)
             if held * self.loss.moments_weight:
                 grad_mom, losses["contrast"] = self.moments.pull(
-                    reals.images, gen_img, level, self.ranks, self._run
+                    reals.images, gen_img, level, self.ranks, self._run, octaves
                 )
                 grad_img = grad_img + held * self.loss.moments_weight * grad_mom
             if held and self.marginals is not None:
                 grad_mar, losses["marginals"] = self.marginals.pull(
-                    reals.images, gen_img, level, self.rng, self.ranks
+                    reals.images, gen_img, level, self.rng, self.ranks, octaves
                 )
                 grad_img = grad_img + held * self.loss.marginals_weight * grad_mar
             if z is not None:
                 losses["diversity"] = gen_img.new_tensor(diversity(gen_img.detach(), reals.images))
             augment, view = self._augmentation(), self.D.view(gen_img.detach())
             reals = Reals(augment(self.D.view(reals.images)), reals.levels)
-            losses |= self._discriminator_step(reals, augment(view), levels)
+            told = self._discriminator_step(reals, augment(view), levels)
+            losses |= told
+            self._heed(float(told["logit_gap"]))
             grad_adv, losses["adversarial"] = self._adversarial_gradient(
                 reals, view, levels, augment
             )
-            grad_img = grad_img + weight * grad_adv
+            grad_img = grad_img + weight * self.heeded * grad_adv
         if adversarial and speaks > 0:
             grad_con, loss_con = self._consistency(windows, z, gen_img, speaks)
             grad_img = grad_img + grad_con
             losses |= loss_con
         gen_img.backward(grad_img / (grad_img.numel() * t.groups))
         return _numbers(losses)
+
+    def _invented_octaves(self, level: float) -> int | None:
+        """Octaves of a window that are invented there, finest first; None: all.
+
+        What is remembered lies where the picture has it. Other windows would pull it elsewhere.
+        """
+        if not self.data.is_registered:
+            return None
+        return 1 + max(0, math.floor(level - self.loss.remembered_level))
 
     @property
     def _held(self) -> float:
@@ -518,6 +537,12 @@ class Trainer:
         )
         return grad / max(self.adversarial_rms, 1e-12), loss
 
+    def _heed(self, gap: float) -> None:
+        """Heed the discriminator as far as it has told so far; all ranks do alike."""
+        gap = self.ranks.average({"gap": gap})["gap"]
+        self.logit_gap = 0.98 * self.logit_gap + 0.02 * gap
+        self.heeded = max(self.heeded, ramp(self.logit_gap, 0.0, _TELLS))
+
     def _mean_rms(self, rms: float) -> float:
         """The root of the mean square over all ranks."""
         if self.ranks.count == 1:
@@ -550,8 +575,9 @@ class Trainer:
     def restore_counters(self, counters: dict[str, float]) -> None:
         """Set what `counters` returned."""
         for name in _COUNTERS:
-            # States of earlier versions lack the later counters.
-            setattr(self, name, counters.get(name, getattr(self, name)))
+            # States of earlier versions lack the later counters; all of theirs were heeded.
+            missing = 1.0 if name == "heeded" else getattr(self, name)
+            setattr(self, name, counters.get(name, missing))
 
 
 def _numbers(losses: dict[str, torch.Tensor]) -> dict[str, float]:

@@ -43,17 +43,20 @@ _UNPLACED_FALL_FROM = 0.5
 _UNPLACED_LR = 2e-4
 """Without places: Adam rate of the generator."""
 _ANNEALED_FROM = 0.3
-"""A scene without places that is trained already: share of the run after which the rates fall, as
-in the rounds that improved (`docs/experiments.md`)."""
+"""A scene that is trained already: share of the run after which the rates fall, as in the rounds
+that improved (`docs/experiments.md`)."""
 _ANNEALED_LR = 1e-4
 """The same: Adam rate of the generator."""
-_ANNEALED_CONSISTENCY = 3.0
-_ANNEALED_MARGINALS = 10.0
-"""The same: weight of consistency, times that of the preset, and of its neighbourhoods. Octaves
-that show something can agree harder; a round with 3.5 and 8 was worse."""
+_ANNEALED_MARGINALS = 40.0
+"""The same: weight of its neighbourhoods. With 10, half of what they were off stayed."""
 _ANNEALED_DETAIL = 8.0
 """The same: how strong the discriminator sees detail. As it is, 500 steps taught a new one next to
 nothing; from the beginning of a run so strong, the scene did not come (`docs/experiments.md`)."""
+_ANNEALED_CONSISTENCY = 4.0
+"""The same, without places: weight of consistency, times that of the preset. Where paint is held,
+octaves can agree harder."""
+_ANNEALED_INVENTED_CONSISTENCY = 3.0
+"""The same, of a registered picture: weight of consistency of what is invented."""
 _MEETING = 4000
 """Windows in which a new discriminator gets to know a generator that is trained already."""
 
@@ -381,7 +384,7 @@ def _started(
     train = replace(preset.train, adversarial_start=0.0, coarse_first=1.0)
     loss = replace(preset.loss, consistency_start=0.0, moments_start=0.0)
     preset = replace(preset, generator=config, loss=loss, train=train)
-    if config.base is None and not grows:
+    if not grows:
         preset = annealed(preset)
     discriminator = None if grows else _discriminator_of(path, preset, tell)
     if discriminator is None:
@@ -391,20 +394,20 @@ def _started(
 
 
 def annealed(preset: Preset) -> Preset:
-    """The preset for a scene without places that is trained already: what it gets wrong is detail.
+    """The preset for a scene that is trained already: what it gets wrong is detail.
 
-    Slower, with octaves that agree harder, before a discriminator that sees detail well. Of many
-    scenes only the rates fall sooner: the rest was not tried there.
+    Slower, with octaves that agree harder and neighbourhoods that are held, before a discriminator
+    that sees detail well. Of many scenes only the rates fall sooner: the rest was not tried there.
     """
     preset = replace(preset, train=replace(preset.train, fall_from=_ANNEALED_FROM))
     if preset.generator.z_dim:
         return preset
-    loss = replace(
-        preset.loss,
-        consistency_weight=preset.loss.consistency_weight
-        * (_ANNEALED_CONSISTENCY / _UNPLACED_CONSISTENCY),
-        marginals_weight=_ANNEALED_MARGINALS,
-    )
+    loss = replace(preset.loss, marginals_weight=_ANNEALED_MARGINALS)
+    if preset.generator.base is None:
+        share = _ANNEALED_CONSISTENCY / _UNPLACED_CONSISTENCY
+        loss = replace(loss, consistency_weight=share * loss.consistency_weight)
+    else:
+        loss = replace(loss, invented_consistency_weight=_ANNEALED_INVENTED_CONSISTENCY)
     train = replace(preset.train, adversarial_generator_lr=_ANNEALED_LR)
     discriminator = replace(preset.discriminator, detail_gain=_ANNEALED_DETAIL)
     return replace(preset, loss=loss, train=train, discriminator=discriminator)

@@ -144,6 +144,7 @@ def test_without_places_trained_networks_go_on_at_rates_that_soon_fall(
     again_run = prepare(again, quiet)
     trainer = again_run.trainer
     assert trainer.train.fall_from == 0.3
+    assert trainer.loss.consistency_weight > run.trainer.loss.consistency_weight
     # Its discriminator sees detail better than the first one: a new one is trained, the next is
     # taken over.
     gains = [run.trainer.D.config.detail_gain, trainer.D.config.detail_gain]
