@@ -205,7 +205,6 @@ class Run:
                     network.load_state_dict(start.state_dict())
                 if discriminator is not None:
                     self.trainer.D.load_state_dict(discriminator.state_dict())
-                    self.trainer.heeded = 1.0
             elif source.picture is not None:
                 self._fill_base(source.picture, progress)
             if ranks.is_first:

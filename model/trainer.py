@@ -63,17 +63,11 @@ _COUNTERS = (
     "d_steps",
     "elapsed",
     "adversarial_rms",
-    "logit_gap",
-    "heeded",
     "gradient_mean",
     "rate_factor",
     "finest",
 )
 _LEAST_OCTAVES = 1 / 64
-_TELLS = 0.2
-"""Running gap of the logits at which a discriminator is heeded in full, and from then on: once both
-networks are a match there is none. One that has never told real windows from generated ones has a
-gradient too, and normalised it would be as much noise."""
 _MOMENTS_OVER = 0.05
 """Share of the run over which the contrast term comes in, where that is not from the start."""
 _SLEPT = 100.0
@@ -132,9 +126,7 @@ class Trainer:
         self.rng = np.random.default_rng(train.seed)
         self.step_count = self.cur_nimg = self.d_steps = 0
         self.elapsed = self._usual_s = 0.0
-        self.adversarial_rms = self.logit_gap = self.gradient_mean = 0.0
-        self.heeded = 0.0
-        """How far the discriminator is heeded, 0 to 1; set to 1 where it knows its task already."""
+        self.adversarial_rms = self.gradient_mean = 0.0
         self.rate_factor = 1.0
         """On all learning rates; a run lowers it when it had to go back."""
         self.finest = generator.level_range[1]
@@ -350,13 +342,11 @@ class Trainer:
                 losses["diversity"] = gen_img.new_tensor(diversity(gen_img.detach(), reals.images))
             augment, view = self._augmentation(), self.D.view(gen_img.detach())
             reals = Reals(augment(self.D.view(reals.images)), reals.levels)
-            told = self._discriminator_step(reals, augment(view), levels)
-            losses |= told
-            self._heed(float(told["logit_gap"]))
+            losses |= self._discriminator_step(reals, augment(view), levels)
             grad_adv, losses["adversarial"] = self._adversarial_gradient(
                 reals, view, levels, augment
             )
-            grad_img = grad_img + weight * self.heeded * grad_adv
+            grad_img = grad_img + weight * grad_adv
         if adversarial and speaks > 0:
             grad_con, loss_con = self._consistency(windows, z, gen_img, speaks)
             grad_img = grad_img + grad_con
@@ -537,12 +527,6 @@ class Trainer:
         )
         return grad / max(self.adversarial_rms, 1e-12), loss
 
-    def _heed(self, gap: float) -> None:
-        """Heed the discriminator as far as it has told so far; all ranks do alike."""
-        gap = self.ranks.average({"gap": gap})["gap"]
-        self.logit_gap = 0.98 * self.logit_gap + 0.02 * gap
-        self.heeded = max(self.heeded, ramp(self.logit_gap, 0.0, _TELLS))
-
     def _mean_rms(self, rms: float) -> float:
         """The root of the mean square over all ranks."""
         if self.ranks.count == 1:
@@ -575,9 +559,8 @@ class Trainer:
     def restore_counters(self, counters: dict[str, float]) -> None:
         """Set what `counters` returned."""
         for name in _COUNTERS:
-            # States of earlier versions lack the later counters; all of theirs were heeded.
-            missing = 1.0 if name == "heeded" else getattr(self, name)
-            setattr(self, name, counters.get(name, missing))
+            # States of earlier versions lack the later counters.
+            setattr(self, name, counters.get(name, getattr(self, name)))
 
 
 def _numbers(losses: dict[str, torch.Tensor]) -> dict[str, float]:

@@ -171,7 +171,6 @@ def test_a_run_starts_with_the_weights_of_a_checkpoint(
     for network in (run.trainer.G, run.trainer.G_ema):
         for name, tensor in opened.generator.state_dict().items():
             assert torch.equal(network.state_dict()[name], tensor), name
-    assert run.trainer.heeded == 1
     # What can be remembered is learned already, and paint is held to be real.
     told = [run.trainer.step() for _ in range(6)]
     assert all(status.adversarial for status in told)
@@ -221,51 +220,6 @@ def test_a_new_discriminator_gets_time_to_know_weights_that_are_trained(
     # A step sees 8 windows: 4,000 of them.
     assert run.trainer.opt_G.param_groups[0]["lr"] == pytest.approx(rate / 500)
     close(run.source)
-
-
-def unplaced_trainer(loss: LossConfig) -> Trainer:
-    """Of four octaves."""
-    rng = np.random.default_rng(0)
-    patches = rng.integers(0, 256, (16, 32, 32, 3), np.uint8)
-    return Trainer(
-        replace(CONFIG, field_size=(1.0, 1.0), level_range=(0.0, 4.0), base=None),
-        DiscriminatorConfig(widths=(8, 12, 16)),
-        loss,
-        TRAIN,
-        PatchData(patches, rng.uniform(0, 4, 16)),
-        dtype=torch.float32,
-    )
-
-
-@pytest.mark.parametrize(("gap", "moves"), [(-0.3, False), (0.0, False), (0.05, True)])
-def test_a_discriminator_that_has_never_told_is_not_heeded(gap: float, moves: bool) -> None:
-    """Its gradient is normalised: of noise it would make as much as of knowledge."""
-    trainer = unplaced_trainer(LossConfig(consistency_weight=0.0, moments_weight=0.0))
-    before = copy.deepcopy(trainer.G.state_dict())
-    step = trainer._discriminator_step
-
-    def told(*inputs: object) -> dict[str, torch.Tensor]:
-        return step(*inputs) | {"logit_gap": torch.tensor(gap)}  # type: ignore[arg-type]
-
-    trainer._discriminator_step = told  # type: ignore[method-assign, assignment]
-    for _ in range(3):
-        trainer.step()
-    after = trainer.G.state_dict()
-    assert any(not torch.equal(before[name], after[name]) for name in before) == moves
-
-
-def test_a_discriminator_that_has_told_stays_heeded_when_the_generator_is_a_match() -> None:
-    trainer = unplaced_trainer(LOSS)
-    for gap in [1.0] * 20 + [0.0] * 500:
-        trainer._heed(gap)
-    assert trainer.logit_gap < 1e-3 and trainer.heeded == 1
-    later = unplaced_trainer(LOSS)
-    later.restore_counters(trainer.counters())
-    assert later.heeded == 1
-    of_before = {k: v for k, v in trainer.counters().items() if k not in ("heeded", "logit_gap")}
-    later = unplaced_trainer(LOSS)
-    later.restore_counters(of_before)  # all were heeded
-    assert later.heeded == 1
 
 
 def test_what_the_machine_slept_uses_up_no_budget(
