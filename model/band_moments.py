@@ -7,7 +7,7 @@ it; a discriminator that is content with the shapes hardly objects. Two moments 
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import nn
@@ -29,6 +29,10 @@ _LEAST_POWER = 1e-6
 """A band that holds no more of all the power counts as one that does."""
 _PULL = 3.0
 """RMS of the pull over the RMS deviation of the bands."""
+_TAPERED = 3 / 8
+"""RMS of a Hann window in two dimensions, whatever its size."""
+_TAPERED_TWICE = 35 / 128 / _TAPERED
+"""RMS of its square over that: what is left of a band that is weighted once more."""
 
 
 class BandMoments(nn.Module):
@@ -81,8 +85,8 @@ class BandMoments(nn.Module):
 
         Returns:
             The gradient at `gen_img`, times its number of elements: its RMS is three times the RMS
-            deviation of the bands, what was gathered included; and the RMS deviation of the bands'
-            standard deviations, nepers.
+            deviation of the bands, what was gathered included; and the RMS deviation of those that
+            may be moved, nepers of their standard deviation.
         """
         (found,) = run("moments", _both_moments, [real_img.detach(), gen_img.detach()])
         about = min(max(round((level - self.lowest) * _PER_OCTAVE), 0), len(self.weights) - 1)
@@ -90,17 +94,12 @@ class BandMoments(nn.Module):
         self.sums[about] = _KEPT * self.sums[about] + (1 - _KEPT) * found
         self.weights[about] = _KEPT * self.weights[about] + (1 - _KEPT)
         known = self.sums[about] / self.weights[about]
-        mean, (real_std, std) = known[:, 0], _stds(known, gen_img.shape[-1])
-        spread = real_std.square().sum(0).sqrt() / gen_img.shape[-1] / _rms_weight()
-        off = torch.cat([((mean[1] - mean[0]) / spread)[None], (std / real_std).log()])
-        if octaves is not None:
-            moved = 1 + _RINGS_PER_OCTAVE * octaves  # the corners too
-            off[: max(0, len(off) - moved)] = 0.0
-        gathered = self.owed[about] + _GATHERED * off.clamp(-_GATHERED_OF, _GATHERED_OF)
-        self.owed[about] = gathered.clamp(-_GATHERED_MOST, _GATHERED_MOST)
-        strength = (off.clamp(-_MOST, _MOST) + self.owed[about]) * (_PULL / len(std) ** 0.5)
-        (grad,) = run("moments' pull", _pull, [gen_img.detach(), mean[1], std, strength])
-        return grad, off[1:].square().mean().sqrt()
+        grad, deviation, self.owed[about] = run(
+            ("moments' pull", octaves),
+            partial(_pull, octaves=octaves),
+            [gen_img.detach(), known, self.owed[about]],
+        )
+        return grad, deviation
 
 
 def _both_moments(real_img: torch.Tensor, gen_img: torch.Tensor) -> Tensors:
@@ -120,25 +119,41 @@ def _stds(known: torch.Tensor, side: int) -> torch.Tensor:
     """
     between = (known[..., 1, :] - known[..., 0, :].square()).clamp_min(0)
     powers = known[..., 2:, :].clone()
-    powers[..., 0, :] += between * (side * _rms_weight()) ** 2
+    powers[..., 0, :] += between * (side * _TAPERED) ** 2
     return powers.maximum(_LEAST_POWER * powers.sum(-2, keepdim=True) + 1e-12).sqrt()
 
 
 def _pull(
-    gen_img: torch.Tensor, mean: torch.Tensor, std: torch.Tensor, strength: torch.Tensor
+    gen_img: torch.Tensor, known: torch.Tensor, owed: torch.Tensor, octaves: int | None
 ) -> Tensors:
-    """The gradient; of generated windows' mean [3] and bands [R, 3]; `strength` [1 + R, 3]."""
+    """The gradient, the deviation, and what is owed from here on.
+
+    Args:
+        gen_img: [N, 3, P, P].
+        known: Running moments, [real or generated, 2 + R, 3].
+        owed: What was gathered until now, [1 + R, 3].
+        octaves: See `BandMoments.pull`.
+    """
     side = gen_img.shape[-1]
+    mean, (real_std, std) = known[:, 0], _stds(known, side)
+    spread = real_std.square().sum(0).sqrt() / (side * _TAPERED)
+    off = torch.cat([((mean[1] - mean[0]) / spread)[None], (std / real_std).log()])
+    # The corners too, which are the last.
+    still = 0 if octaves is None else max(0, len(off) - 1 - _RINGS_PER_OCTAVE * octaves)
+    off = torch.cat([torch.zeros_like(off[:still]), off[still:]])
+    gathered = owed + _GATHERED * off.clamp(-_GATHERED_OF, _GATHERED_OF)
+    gathered = gathered.clamp(-_GATHERED_MOST, _GATHERED_MOST)
+    strength = (off.clamp(-_MOST, _MOST) + gathered) * (_PULL / len(std) ** 0.5)
     with torch.enable_grad():
         leaf = gen_img.float().requires_grad_(True)
         means, powers = _analysed(leaf)
-        between = (means - mean).square() * (side * _rms_weight()) ** 2
+        between = (means - mean[1]).square() * (side * _TAPERED) ** 2
         powers = torch.cat([powers[:, :1] + between[:, None], powers[:, 1:]], 1)
         # So that one band alone gives a gradient of its strength's RMS.
-        loss = (strength[1:] * powers / (2 * std)).sum() * (side / _rms_weight_twice())
+        loss = (strength[1:] * powers / (2 * std)).sum() * (side / _TAPERED_TWICE)
         loss = loss + (strength[0] * means).sum() * side**2
         (grad,) = torch.autograd.grad(loss, leaf)
-    return (grad,)
+    return grad, off[max(1, still) :].square().mean().sqrt(), gathered
 
 
 def _analysed(img: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -164,16 +179,6 @@ def _taper(side: int, device: torch.device) -> torch.Tensor:
     """Hann window [P, P]: nothing leaks from the edges."""
     line = torch.hann_window(side, device=device)
     return torch.outer(line, line)
-
-
-def _rms_weight() -> float:
-    """RMS of `_taper`, whatever its size."""
-    return 3 / 8
-
-
-def _rms_weight_twice() -> float:
-    """RMS of its square over that RMS: what is left of a band that is weighted once more."""
-    return 35 / 128 / _rms_weight()
 
 
 def _num_rings(side: int) -> int:

@@ -48,7 +48,7 @@ that improved (`docs/experiments.md`)."""
 _ANNEALED_LR = 1e-4
 """The same: Adam rate of the generator."""
 _ANNEALED_MARGINALS = 40.0
-"""The same: weight of its neighbourhoods. With 10, half of what they were off stayed."""
+"""The same: weight of its neighbourhoods. With 10 about twice as much stayed off."""
 _ANNEALED_DETAIL = 8.0
 """The same: how strong the discriminator sees detail. As it is, 500 steps taught a new one next to
 nothing; from the beginning of a run so strong, the scene did not come (`docs/experiments.md`)."""

@@ -90,7 +90,8 @@ def add_parser(subparsers: Any) -> None:
         metavar="CKPT",
         help="start with the weights and levels of a checkpoint of the same scene; without places "
         "it may know the coarser levels only. The discriminator beside it (NAME.discriminator, "
-        "which every run writes) comes with it; a new one spoils detail for a while",
+        "which every run writes) comes with it where it sees detail as strongly: that of a run "
+        "which began with a checkpoint. Else a new one is trained, which spoils detail for a while",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="go on from the folder's saved state")

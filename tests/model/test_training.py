@@ -20,7 +20,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from model import runs
 from model.checkpoints import discriminator_beside, load_generator_space, save_discriminator
@@ -305,6 +306,26 @@ def test_resume_gives_the_same_numbers_as_an_unbroken_run(
     assert again_preset == preset
     resumed = Run(tmp_path / "b", again_preset, PictureData(pyramid), data, resume=True)
     assert begun + losses(resumed, 7) == unbroken
+
+
+def test_a_state_with_other_bands_goes_on_and_finds_its_contrast_again(
+    pyramid: ImagePyramid, tmp_path: Path
+) -> None:
+    """Of a version that knew three bands of R, G and B."""
+    run = Run(tmp_path / "run", small_preset(pyramid), PictureData(pyramid), {})
+    run.trainer.step()
+    run.save()
+    path = tmp_path / "run" / STATE
+    with safe_open(path, "pt") as file:
+        meta = file.metadata()
+    tensors = load_file(path)
+    tensors["moments/sums"] = torch.ones(17, 2, 2, 2, 3)
+    del tensors["moments/owed"]
+    save_file(tensors, path, meta)
+    later = Run(tmp_path / "run", run.preset, run.source, {}, resume=True)
+    assert later.trainer.step_count == 1 and not later.trainer.moments.sums.any()
+    later.train(lambda tick: None)
+    assert later.trainer.moments.sums.any() and later.trainer.finished
 
 
 def rewrite_config(folder: Path, **changes: dict[str, object]) -> None:
