@@ -113,7 +113,7 @@ class StreamingConfig:
     """While moving, the worker's wish is renewed this often at most, s."""
     initial_pixels_per_s: float = 0.4e6
     """Rendering speed assumed until it was measured, pixels per second."""
-    worker_niceness: int = 6
+    worker_niceness: int = 5
     """Added to the niceness of the inference thread, so that it never delays a frame (0 to 19)."""
 
     def __post_init__(self) -> None:

@@ -191,7 +191,7 @@ class TrainConfig:
     kimg: float | None = None
     """Thousands of windows after which to stop; None: `minutes` alone decides."""
     adversarial_start: float = 0.15
-    """Share of the run after which the discriminator joins."""
+    """Share of the run after which the discriminator joins; 1: never."""
     coarse_first: float = 8.0
     """Without places: how many times as often as the finest octave the coarsest is drawn at the
     start; levels out over `coarse_until`, and stays level."""

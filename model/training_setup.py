@@ -57,6 +57,8 @@ _ANNEALED_CONSISTENCY = 4.0
 octaves can agree harder."""
 _ANNEALED_INVENTED_CONSISTENCY = 3.0
 """The same, of a registered picture: weight of consistency of what is invented."""
+_NEVER = 1.0
+"""Share of the run from which a discriminator that is not wanted would speak."""
 _MEETING = 4000
 """Windows in which a new discriminator gets to know a generator that is trained already."""
 
@@ -97,6 +99,8 @@ class Recipe:
     """From save to save; None: the preset's."""
     augment: str = ""
     """Before the discriminator: some of 'color,translation,cutout'; see `TrainConfig.augment`."""
+    adversarial: bool = True
+    """Data with places: whether a discriminator judges what is invented. Without, that blurs."""
     seed: int = 0
     start: str = ""
     """Path of a checkpoint whose weights a new run starts with; empty: with new ones."""
@@ -279,6 +283,8 @@ def _preset(recipe: Recipe, folder: Path) -> tuple[Preset, dict[str, Any]]:
     train = replace(
         preset.train, seed=recipe.seed, autosave_seconds=seconds, augment=recipe.augment
     )
+    if not recipe.adversarial:
+        train = replace(train, adversarial_start=_NEVER)
     data = {
         "crop": None if recipe.crop is None else list(recipe.crop),
         "licence": recipe.licence,
@@ -294,9 +300,17 @@ def _fitted(recipe: Recipe, preset: Preset, source: RunData) -> Preset:
     """The preset for this scene: its field, its levels, and nothing remembered without places.
 
     Many scenes need a latent that tells one from the other.
+
+    Raises:
+        ValueError: There is nothing to learn from.
     """
     from model.scenes import SCENE_FEATURES, Z_DIM, ScenesData
 
+    if not (recipe.adversarial or source.is_registered):
+        raise ValueError(
+            "data without places are learned from a discriminator alone; train with one, or let "
+            "the patches find their places."
+        )
     found = source.level_range
     low, high = recipe.levels or (0.0 if source.is_registered else found[0], found[1])
     if not source.is_registered:
@@ -381,7 +395,9 @@ def _started(
                 "new weights."
             )
     # What it knows is learned already: all speak at once, and of every octave.
-    train = replace(preset.train, adversarial_start=0.0, coarse_first=1.0)
+    train = replace(preset.train, coarse_first=1.0)
+    if train.adversarial_start < _NEVER:
+        train = replace(train, adversarial_start=0.0)
     loss = replace(preset.loss, consistency_start=0.0, moments_start=0.0)
     preset = replace(preset, generator=config, loss=loss, train=train)
     if not grows:

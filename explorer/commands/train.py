@@ -81,6 +81,12 @@ def add_parser(subparsers: Any) -> None:
         help="for few patches: change what the discriminator sees, color,translation,cutout",
     )
     parser.add_argument(
+        "--no-adversary",
+        dest="adversarial",
+        action="store_false",
+        help="data with places: no discriminator, to compare with; what is invented blurs",
+    )
+    parser.add_argument(
         "--tensorboard", action="store_true", help="also write TensorBoard events into the run"
     )
     parser.add_argument(
@@ -177,6 +183,7 @@ def _recipe(args: argparse.Namespace) -> Recipe:
         cache=args.cache,
         autosave_seconds=args.autosave,
         augment=args.augment,
+        adversarial=args.adversarial,
         seed=args.seed,
         start=args.start,
         resume=args.resume,

@@ -182,6 +182,30 @@ def test_a_run_starts_with_the_weights_of_a_checkpoint(
         prepare(other, lambda text, fraction: None)
 
 
+@pytest.mark.parametrize("begins", ["new", "from a checkpoint"])
+def test_a_run_without_a_discriminator_learns_what_is_remembered(
+    begins: str, pyramid: ImagePyramid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = small_preset(pyramid)
+    start = ""
+    if begins != "new":
+        Run(tmp_path / "first", small, PictureData(pyramid), {}).save()
+        start = str(tmp_path / "first" / CHECKPOINT)
+    monkeypatch.setitem(PRESETS, "laptop", replace(small, generator=CONFIG))
+    picture, cache = str(tmp_path / "picture.png"), str(tmp_path / "cache")
+    folder = str(tmp_path / "twin")
+    recipe = Recipe(picture, folder, start=start, cache=cache, adversarial=False)
+    trainer = (run := prepare(recipe, lambda text, fraction: None)).trainer
+    before = {name: tensor.clone() for name, tensor in trainer.D.state_dict().items()}
+    told = []
+    while not trainer.finished:
+        told.append(trainer.step())
+    close(run.source)
+    assert len(told) == 10 and not any(status.adversarial for status in told)
+    assert all(status.losses["reconstruction"] for status in told)
+    assert all(torch.equal(t, before[name]) for name, t in trainer.D.state_dict().items())
+
+
 @pytest.mark.parametrize("beside", [None, b"", "other", "other view"])
 def test_a_new_discriminator_gets_time_to_know_weights_that_are_trained(
     beside: bytes | str | None,

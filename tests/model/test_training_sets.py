@@ -98,6 +98,15 @@ def test_the_command_trains_from_patches_and_goes_on(
     assert space.render_view((0.0, 0.0), 1.0, (40, 30)).shape == (30, 40, 3)
 
 
+def test_without_places_nothing_is_learned_without_a_discriminator(
+    scene: tuple[ImagePyramid, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", str(scene[1]), "--out", str(tmp_path / "run"), "--placement", "none"]
+    assert run_cli([*command, "--no-adversary"]) != 0
+    assert "from a discriminator alone" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_without_places_training_goes_on_to_octaves_that_a_checkpoint_does_not_know(
     scene: tuple[ImagePyramid, Path], tmp_path: Path
 ) -> None:
