@@ -75,9 +75,9 @@ class BesideConfig:
     """From one report of figures to the next at least, s: without a GPU every change of a label
     composes the whole window anew. Of a run that is no longer young half as often."""
     niceness: int = 6
-    """Added to the niceness of the thread: the inference thread and the window come first. Little:
-    threads that meet at the end of every layer lose more to each interruption than it takes, and
-    at 13 whatever else ran on two cores cost training 3 to 5 %."""
+    """Added to the niceness of the thread: the inference thread and the window come first. Not
+    much: threads meet at the end of every layer, and one that is interrupted keeps all waiting. In
+    turns of one training on two cores 13 was 3 to 5 % slower than 5."""
     threads: int = 0
     """Cores that torch uses for training at most; 0: all. Fewer while others want them."""
     early_share: float = 0.3
