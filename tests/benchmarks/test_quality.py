@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -408,7 +409,9 @@ def test_what_cannot_be_is_one_line(tmp_path: Path, capsys) -> None:
     assert "--windows" in capsys.readouterr().err
 
 
-def test_the_command_measures_and_writes_the_page(image: Path, tmp_path: Path, monkeypatch) -> None:
+def test_the_command_measures_and_writes_the_page(
+    image: Path, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from benchmarks.quality import pictures as drawn
     from benchmarks.quality import run
     from model.checkpoints import header_of, save_checkpoint
@@ -448,4 +451,12 @@ def test_the_command_measures_and_writes_the_page(image: Path, tmp_path: Path, m
     # Again: nothing is measured a second time, and nothing changes.
     monkeypatch.setattr(measure, "measure", None)
     assert main([*words, "--twin", str(checkpoint), "--only", "page"]) == 0
+    assert load_results(out / "results")[0]["figures"] == result["figures"]
+    # Nor is a figure replaced by none.
+    capsys.readouterr()
+    assert main([*words, "--only", "page"]) == 1
+    assert "has figures of twin, of which nothing is measured" in capsys.readouterr().err
+    shutil.rmtree(out / "parts")
+    assert main([*words, "--twin", str(checkpoint), "--only", "page"]) == 1
+    assert "has figures of checkpoint, jpeg, bicubic, twin" in capsys.readouterr().err
     assert load_results(out / "results")[0]["figures"] == result["figures"]
