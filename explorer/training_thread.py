@@ -76,8 +76,7 @@ class BesideConfig:
     composes the whole window anew. Of a run that is no longer young half as often."""
     niceness: int = 6
     """Added to the niceness of the thread: the inference thread and the window come first. Not
-    much: threads meet at the end of every layer, and one that is interrupted keeps all waiting. In
-    turns of one training on two cores 13 was 3 to 5 % slower than 5."""
+    much: threads meet at the end of every layer, and one that is interrupted keeps all waiting."""
     threads: int = 0
     """Cores that torch uses for training at most; 0: all. Fewer while others want them."""
     early_share: float = 0.3

@@ -9,8 +9,10 @@ from dataclasses import replace
 import torch
 
 from model.base_layer import BaseLayer
-from model.config import BaseConfig, GeneratorConfig
+from model.config import BaseConfig, DiscriminatorConfig, GeneratorConfig, LossConfig, TrainConfig
 from model.generator import Generator
+from model.presets import Preset
+from model.pyramid import ImagePyramid
 from model.scale import density
 from model.space import Window
 
@@ -64,3 +66,19 @@ def small_generator(seed: int = 0, **changes: object) -> Generator:
             if "to_rgb" in name and "weight" in name and "affine" not in name:
                 parameter.normal_(0, 0.05, generator=rng)
     return generator
+
+
+TRAIN = TrainConfig(kimg=0.08, adversarial_start=0.5, group_size=4, groups=2, autosave_seconds=0.2)
+LOSS = LossConfig(
+    adversarial_from=2.0,
+    adversarial_full=3.0,
+    full_until=2.0,
+    full_none_from=4.0,
+    remembered_level=2.0,
+)
+
+
+def small_preset(pyramid: ImagePyramid, train: TrainConfig = TRAIN) -> Preset:
+    """Of small networks, for levels 0 to 4 of `pyramid`."""
+    preset = Preset(CONFIG, DiscriminatorConfig(widths=(8, 12, 16)), LOSS, train)
+    return preset.for_field(pyramid.field_size, (0.0, 4.0))

@@ -1,15 +1,11 @@
-"""Training: it learns, a seed repeats it, a run resumes to the same numbers."""
+"""Training: it learns, gives way, saves in time, and notices when it diverges."""
 
 from __future__ import annotations
 
 import copy
 import json
 import math
-import os
-import signal
-import subprocess
 import sys
-import time
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,57 +15,20 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from model import runs
-from model.checkpoints import discriminator_beside, load_generator_space, save_discriminator
-from model.config import DiscriminatorConfig, LossConfig, TrainConfig
-from model.discriminator import Discriminator
+from model.checkpoints import load_generator_space
+from model.config import DiscriminatorConfig
 from model.header import read_header
-from model.presets import PRESETS, Preset
+from model.presets import PRESETS
 from model.pyramid import ImagePyramid
-from model.runs import CHECKPOINT, LOG, STATE, Run, RunTick, load_config
+from model.runs import CHECKPOINT, LOG, STATE, Run, RunTick
 from model.sampling import LevelShare, draw_level, draw_windows
 from model.space import Window
 from model.trainer import Diverged, Trainer
 from model.training_data import PatchData, PictureData, Truth
-from model.training_setup import Recipe, close, prepare
-from tests.model.small import CONFIG
-
-TRAIN = TrainConfig(kimg=0.08, adversarial_start=0.5, group_size=4, groups=2, autosave_seconds=0.2)
-LOSS = LossConfig(
-    adversarial_from=2.0,
-    adversarial_full=3.0,
-    full_until=2.0,
-    full_none_from=4.0,
-    remembered_level=2.0,
-)
-
-
-@pytest.fixture
-def pyramid(tmp_path: Path) -> ImagePyramid:
-    """A picture with detail at every octave, 640 x 512."""
-    rng = np.random.default_rng(0)
-    picture = np.zeros((512, 640, 3))
-    for octave in range(8):
-        cells = rng.uniform(-1, 1, (2 + 2**octave, 2 + 2**octave, 3)).astype(np.float32)
-        layers = [
-            np.asarray(Image.fromarray(cells[..., c]).resize((640, 512), Image.Resampling.BICUBIC))
-            for c in range(3)
-        ]
-        picture += np.stack(layers, 2) * 24
-    path = tmp_path / "picture.png"
-    Image.fromarray(np.clip(picture + 128, 0, 255).astype(np.uint8)).save(path)
-    opened = ImagePyramid.open(path, patch_size=32, cache_dir=tmp_path / "cache")
-    yield opened
-    opened.close()
-
-
-def small_preset(pyramid: ImagePyramid, train: TrainConfig = TRAIN) -> Preset:
-    preset = Preset(CONFIG, DiscriminatorConfig(widths=(8, 12, 16)), LOSS, train)
-    return preset.for_field(pyramid.field_size, (0.0, 4.0))
+from tests.model.small import CONFIG, LOSS, TRAIN, small_preset
 
 
 def psnr_of(run: Run, pyramid: ImagePyramid, level: float) -> float:
@@ -152,101 +111,6 @@ def test_writes_a_checkpoint_that_opens_and_a_log(pyramid: ImagePyramid, tmp_pat
     assert list((tmp_path / "run" / "samples").glob("*.jpg"))
 
 
-def test_a_run_starts_with_the_weights_of_a_checkpoint(
-    pyramid: ImagePyramid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    small = small_preset(pyramid)
-    small = replace(small, discriminator=replace(small.discriminator, detail_gain=8.0))
-    first = Run(tmp_path / "first", small, PictureData(pyramid), {})
-    first.train(lambda tick: None)
-    small = replace(small, generator=CONFIG)
-    monkeypatch.setitem(PRESETS, "laptop", small)
-    checkpoint = str(tmp_path / "first" / CHECKPOINT)
-    picture, cache = str(tmp_path / "picture.png"), str(tmp_path / "cache")
-    recipe = Recipe(picture, str(tmp_path / "next"), start=checkpoint, cache=cache)
-    run = prepare(recipe, lambda text, fraction: None)
-    assert run.trainer.train.warm_up_steps == TRAIN.warm_up_steps
-    for name, tensor in first.trainer.D.state_dict().items():
-        torch.testing.assert_close(run.trainer.D.state_dict()[name], tensor, rtol=1e-3, atol=1e-6)
-    opened = load_generator_space(checkpoint, torch.device("cpu"))
-    for network in (run.trainer.G, run.trainer.G_ema):
-        for name, tensor in opened.generator.state_dict().items():
-            assert torch.equal(network.state_dict()[name], tensor), name
-    # What can be remembered is learned already, and paint is held to be real.
-    told = [run.trainer.step() for _ in range(6)]
-    assert all(status.adversarial for status in told)
-    assert {"contrast", "marginals"} <= set().union(*(status.losses for status in told))
-    close(run.source)
-    other = replace(recipe, folder=str(tmp_path / "other"), crop=(0, 0, 300, 512))
-    with pytest.raises(ValueError, match=r"has a field of 1\.25, this training .* 1\.71"):
-        prepare(other, lambda text, fraction: None)
-
-
-@pytest.mark.parametrize("begins", ["new", "from a checkpoint"])
-def test_a_run_without_a_discriminator_learns_what_is_remembered(
-    begins: str, pyramid: ImagePyramid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    small = small_preset(pyramid)
-    start = ""
-    if begins != "new":
-        Run(tmp_path / "first", small, PictureData(pyramid), {}).save()
-        start = str(tmp_path / "first" / CHECKPOINT)
-    monkeypatch.setitem(PRESETS, "laptop", replace(small, generator=CONFIG))
-    picture, cache = str(tmp_path / "picture.png"), str(tmp_path / "cache")
-    folder = str(tmp_path / "twin")
-    recipe = Recipe(picture, folder, start=start, cache=cache, adversarial=False)
-    trainer = (run := prepare(recipe, lambda text, fraction: None)).trainer
-    before = {name: tensor.clone() for name, tensor in trainer.D.state_dict().items()}
-    told = []
-    while not trainer.finished:
-        told.append(trainer.step())
-    close(run.source)
-    assert len(told) == 10 and not any(status.adversarial for status in told)
-    assert all(status.losses["reconstruction"] for status in told)
-    assert all(torch.equal(t, before[name]) for name, t in trainer.D.state_dict().items())
-
-
-@pytest.mark.parametrize("beside", [None, b"", "other", "other view"])
-def test_a_new_discriminator_gets_time_to_know_weights_that_are_trained(
-    beside: bytes | str | None,
-    pyramid: ImagePyramid,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Where none lies beside the checkpoint, or one that does not fit."""
-    preset = small_preset(pyramid)
-    first = Run(tmp_path / "first", preset, PictureData(pyramid), {})
-    first.save()
-    monkeypatch.setitem(PRESETS, "laptop", replace(preset, generator=CONFIG))
-    checkpoint = tmp_path / "first" / CHECKPOINT
-    file = discriminator_beside(checkpoint)
-    file.unlink()
-    if beside == "other":
-        small = Discriminator(DiscriminatorConfig(widths=(4, 4)), 32, (0.0, 4.0))
-        save_discriminator(file, small)
-    elif beside == "other view":
-        config = replace(preset.discriminator, detail_gain=1.0)
-        save_discriminator(file, Discriminator(config, 32, (0.0, 4.0)))
-    elif isinstance(beside, bytes):
-        file.write_bytes(beside)
-    told: list[str] = []
-    recipe = Recipe(
-        str(tmp_path / "picture.png"),
-        str(tmp_path / "next"),
-        start=str(checkpoint),
-        cache=str(tmp_path / "cache"),
-    )
-    run = prepare(recipe, lambda text, fraction: None, told.append)
-    assert [file.name in line and "A new one" in line for line in told] == [True] * (
-        beside is not None
-    )
-    run.trainer.step()
-    rate = run.trainer.train.adversarial_generator_lr
-    # A step sees 8 windows: 4,000 of them.
-    assert run.trainer.opt_G.param_groups[0]["lr"] == pytest.approx(rate / 500)
-    close(run.source)
-
-
 def test_what_the_machine_slept_uses_up_no_budget(
     pyramid: ImagePyramid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -312,79 +176,6 @@ def test_saving_and_publishing_give_way(pyramid: ImagePyramid, tmp_path: Path) -
     assert breaths.count("shown") >= 1 + tensors + 2 * 5
 
 
-def test_resume_gives_the_same_numbers_as_an_unbroken_run(
-    pyramid: ImagePyramid, tmp_path: Path
-) -> None:
-    preset = small_preset(pyramid, replace(TRAIN, kimg=0.16))
-    preset = replace(preset, loss=replace(preset.loss, marginals_weight=2.0))
-
-    def losses(run: Run, steps: int) -> list[dict[str, float]]:
-        return [run.trainer.step().losses for _ in range(steps)]
-
-    unbroken = losses(Run(tmp_path / "a", preset, PictureData(pyramid), {}), 20)
-    assert {"contrast", "marginals", "adversarial"} <= set(unbroken[-1])
-    first = Run(tmp_path / "b", preset, PictureData(pyramid), {})
-    begun = losses(first, 13)
-    first.save()
-    again_preset, data = load_config(tmp_path / "b")
-    assert again_preset == preset
-    resumed = Run(tmp_path / "b", again_preset, PictureData(pyramid), data, resume=True)
-    assert begun + losses(resumed, 7) == unbroken
-
-
-def test_a_state_with_other_bands_goes_on_and_finds_its_contrast_again(
-    pyramid: ImagePyramid, tmp_path: Path
-) -> None:
-    """Of a version that knew three bands of R, G and B."""
-    run = Run(tmp_path / "run", small_preset(pyramid), PictureData(pyramid), {})
-    run.trainer.step()
-    run.save()
-    path = tmp_path / "run" / STATE
-    with safe_open(path, "pt") as file:
-        meta = file.metadata()
-    tensors = load_file(path)
-    tensors["moments/sums"] = torch.ones(17, 2, 2, 2, 3)
-    del tensors["moments/owed"]
-    save_file(tensors, path, meta)
-    later = Run(tmp_path / "run", run.preset, run.source, {}, resume=True)
-    assert later.trainer.step_count == 1 and not later.trainer.moments.sums.any()
-    later.train(lambda tick: None)
-    assert later.trainer.moments.sums.any() and later.trainer.finished
-
-
-def rewrite_config(folder: Path, **changes: dict[str, object]) -> None:
-    """Add fields to parts of a run's config, as another version would have written them."""
-    fields = json.loads((folder / runs.CONFIG).read_text())
-    for part, more in changes.items():
-        fields[part] |= more
-    (folder / runs.CONFIG).write_text(json.dumps(fields))
-
-
-def test_a_run_whose_config_has_fields_of_before_goes_on(
-    pyramid: ImagePyramid, tmp_path: Path
-) -> None:
-    preset, folder = small_preset(pyramid), tmp_path / "run"
-    Run(folder, preset, PictureData(pyramid), {}).save()
-    rewrite_config(folder, generator={"memory": None}, train={"memory_lr": 1e-3})
-    again, data = load_config(folder)
-    assert again == preset
-    assert Run(folder, again, PictureData(pyramid), data, resume=True).trainer.step().losses
-
-
-def test_a_run_that_does_not_fit_is_refused_in_one_line(
-    pyramid: ImagePyramid, tmp_path: Path
-) -> None:
-    folder = tmp_path / "run"
-    Run(folder, small_preset(pyramid), PictureData(pyramid), {}).save()
-    grids = {"memory": {"resolutions": [9.0, 18.0], "features": 4}}
-    for change, reason in ((grids, "feature grids, .* base layer"), ({"widhts": 8}, "'widths'")):
-        rewrite_config(folder, generator=change)
-        with pytest.raises(ValueError, match=f"{reason}.*; start a new run, or go on") as caught:
-            load_config(folder)
-        assert "\n" not in str(caught.value) and str(folder) in str(caught.value)
-        rewrite_config(folder, generator={"memory": None})
-
-
 @pytest.mark.parametrize(("share", "checkpoints"), [(1e-9, 2), (1.0, 11)])
 def test_an_autosave_always_keeps_the_state_and_the_rest_within_its_share_of_the_time(
     pyramid: ImagePyramid,
@@ -444,20 +235,6 @@ def test_a_network_that_trains_keeps_no_folded_weights() -> None:
             if hasattr(module, "_kept"):
                 module._kept = None
         torch.testing.assert_close(shown, expected(windows), rtol=0, atol=0)
-
-
-def test_a_run_is_never_overwritten_and_nothing_is_resumed_from_nothing(
-    pyramid: ImagePyramid, tmp_path: Path
-) -> None:
-    preset = small_preset(pyramid)
-    with pytest.raises(ValueError, match="no saved state"):
-        Run(tmp_path / "run", preset, PictureData(pyramid), {}, resume=True)
-    Run(tmp_path / "run", preset, PictureData(pyramid), {}).save()
-    with pytest.raises(ValueError, match="already holds a run"):
-        Run(tmp_path / "run", preset, PictureData(pyramid), {})
-    (tmp_path / "run" / STATE).write_bytes(b"not a state")
-    with pytest.raises(ValueError, match="cannot be resumed"):
-        Run(tmp_path / "run", preset, PictureData(pyramid), {}, resume=True)
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched(
@@ -580,24 +357,3 @@ def test_every_preset_builds_for_a_scene_that_is_not_square(name: str) -> None:
     status = trainer.step()
     assert all(math.isfinite(v) for v in status.losses.values())
     assert "discriminator" in status.losses
-
-
-def test_a_kill_leaves_a_run_that_resumes(pyramid: ImagePyramid, tmp_path: Path) -> None:
-    """kill -9 of the real command, after its first save."""
-    command = [sys.executable, "-m", "explorer", "train", str(tmp_path / "picture.png")]
-    command += ["--out", str(tmp_path / "run"), "--cache", str(tmp_path / "cache")]
-    command += ["--levels", "0", "2", "--autosave", "0.1", "--kimg", "1000"]
-    child = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 120
-        while not (tmp_path / "run" / CHECKPOINT).exists():
-            assert child.poll() is None and time.monotonic() < deadline
-            time.sleep(0.02)
-    finally:
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-    read_header(tmp_path / "run" / CHECKPOINT)
-    resume = [*command[:-2], "--kimg", "0.001", "--resume"]
-    done = subprocess.run(resume, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == os.fspath(tmp_path / "run" / CHECKPOINT)
