@@ -317,8 +317,10 @@ class Generator(nn.Module):
         w: torch.Tensor,
     ) -> torch.Tensor:
         """The image so far, on this stage's lattice, with what the stage adds; float32."""
-        needed = _crop(x, here.x.exit, here.x.image, here.y.exit, here.y.image)
-        rgb = stage.to_rgb(needed, w).float() + stage.rgb_bias.view(1, 3, 1, 1)
+        # Cut after the layer: what is cut before it gets a gradient in another memory order than
+        # what goes on to the next stage, and to add the two costs more than these few pixels.
+        rgb = _crop(stage.to_rgb(x, w), here.x.exit, here.x.image, here.y.exit, here.y.image)
+        rgb = rgb.float() + stage.rgb_bias.view(1, 3, 1, 1)
         if image is not None and below is not None:
             rgb = rgb + self._upsample(
                 image, below.x.image, here.x.image, below.y.image, here.y.image
