@@ -80,22 +80,31 @@ def measure_training(
     """
     rates: dict[str, dict[str, float]] = {}
     for name, preset in presets.items():
-        rates[name] = {"cuda": _patches_per_s(preset, device, steps, warm_up, clock)}
+        rates[name] = {"cuda": patches_per_s(preset, device, steps, warm_up, clock)}
         with torch_versions_only():
-            rates[name]["ref"] = _patches_per_s(preset, device, steps, warm_up, clock)
+            rates[name]["ref"] = patches_per_s(preset, device, steps, warm_up, clock)
         rates[name]["ratio"] = rates[name]["cuda"] / rates[name]["ref"]
     return rates
 
 
-def _patches_per_s(
-    preset: Preset, device: torch.device, steps: int, warm_up: int, clock: Callable[[], float]
+def patches_per_s(
+    preset: Preset,
+    device: torch.device,
+    steps: int,
+    warm_up: int,
+    clock: Callable[[], float],
+    dtype: torch.dtype | None = None,
 ) -> float:
+    """Of a registered scene, all terms of the loss switched on; see `measure_training`.
+
+    `dtype` is of the convolutions; None: as the trainer chooses.
+    """
     data = Noise(device)
     sized = preset.for_field(data.field_size, data.level_range)
     # Never done, and all terms at full weight from the first step on.
     train = replace(sized.train, adversarial_start=0.0, minutes=1e9, kimg=None)
     loss = replace(sized.loss, consistency_start=0.0)
-    trainer = Trainer(sized.generator, sized.discriminator, loss, train, data, device)
+    trainer = Trainer(sized.generator, sized.discriminator, loss, train, data, device, dtype)
     for _ in range(warm_up):
         trainer.step()
     _wait(device)

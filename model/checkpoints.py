@@ -21,8 +21,9 @@ from model.breathing import Breathe
 from model.config import DiscriminatorConfig, GeneratorConfig, from_dict, to_dict
 from model.discriminator import Discriminator
 from model.generator import Generator
-from model.generator_space import GeneratorSpace, choose_dtype, identity_of
+from model.generator_space import GeneratorSpace, identity_of
 from model.header import METADATA_KEY, CheckpointError, CheckpointHeader, read_header
+from model.precision import choose_dtype
 from model.rendering import render_view
 from model.scale import level_of_density
 from model.tensor_file import write_tensors
@@ -134,7 +135,7 @@ def load_generator_space(
     Args:
         path: A `.safetensors` file.
         device: Where it renders.
-        precision: 'auto', 'fp32', 'bf16' or 'fp16'; see `model.generator_space.choose_dtype`.
+        precision: 'auto', 'fp32', 'bf16' or 'fp16'; see `model.precision.choose_dtype`.
 
     Raises:
         CheckpointError: Missing, truncated, foreign or too new; one clear line.

@@ -114,23 +114,6 @@ class GeneratorSpace:
         return render_view(self, center_xy, level, size, seed)
 
 
-def choose_dtype(device: torch.device, precision: str) -> torch.dtype:
-    """The convolutions' type: 'fp32', 'bf16', 'fp16', or 'auto' for the fastest exact enough.
-
-    Raises:
-        ValueError: The name is unknown.
-    """
-    names = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-    if precision in names:
-        return names[precision]
-    if precision != "auto":
-        raise ValueError(f"precision must be one of auto, {', '.join(names)}, got {precision!r}.")
-    if device.type == "cuda":
-        return torch.float16
-    # Without bf16 instructions the conversion costs more than the products save.
-    return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
-
-
 def identity_of(tensors: dict[str, torch.Tensor]) -> str:
     """A short name of the weights' content."""
     digest = hashlib.blake2b(digest_size=8)

@@ -43,11 +43,12 @@ from model.discriminator import Discriminator
 from model.distributed import Ranks
 from model.events import FOLDER as EVENTS
 from model.generator import Generator
-from model.generator_space import GeneratorSpace, choose_dtype
+from model.generator_space import GeneratorSpace
 from model.header import CheckpointHeader
 from model.out_of_memory import is_out_of_memory
 from model.placement.frame import FRAME
 from model.placement.places_csv import state_path
+from model.precision import choose_dtype
 from model.presets import Preset
 from model.sample_distance import SampleDistance
 from model.samples import save_samples

@@ -34,6 +34,7 @@ from model.losses import (
 )
 from model.marginals import Marginals
 from model.out_of_memory import free_cached
+from model.precision import training_dtype
 from model.sampling import LevelShare, draw_level, draw_windows, scheduled_shares
 from model.space import Window
 from model.synthesis_graphs import SynthesisGraphs
@@ -90,7 +91,8 @@ class Trainer:
         train: Rates, batch and budget.
         data: What is learned; which loss terms speak follows from what it knows.
         device: Where it runs; None: the CPU.
-        dtype: Of the networks' convolutions; gradient penalties are taken in float32.
+        dtype: Of the networks' convolutions; None: see `training_dtype`. Gradient penalties are
+            taken in float32.
         ranks: The processes that share every group.
 
     Raises:
@@ -105,7 +107,7 @@ class Trainer:
         train: TrainConfig,
         data: TrainingData,
         device: torch.device | None = None,
-        dtype: torch.dtype = torch.bfloat16,
+        dtype: torch.dtype | None = None,
         ranks: Ranks = Ranks(),  # noqa: B008 - frozen
     ) -> None:
         bound_memory()
@@ -113,7 +115,7 @@ class Trainer:
         ranks.part(train.group_size)
         self.device = device or torch.device("cpu")
         self.generator_config, self.loss, self.train, self.data = generator, loss, train, data
-        self.dtype = dtype
+        self.dtype = dtype or training_dtype(self.device)
         self.G = Generator(generator, train.seed).to(self.device)
         self.D = Discriminator(
             discriminator, generator.patch_size, generator.level_range, train.seed + 1

@@ -23,6 +23,7 @@ from torch.utils.flop_counter import flop_registry
 from model.data.report import REFERENCE_KIMG, PresetCost
 from model.discriminator import Discriminator
 from model.generator import Generator
+from model.precision import training_dtype
 from model.presets import PRESETS, Preset
 from model.space import Window
 from model.trainer import Trainer
@@ -102,7 +103,7 @@ def predict_costs(
 
 
 def _predict(name: str, preset: Preset, machine: Machine, num_patches: int) -> PresetCost:
-    work = _work(preset)
+    work = _work(preset, training_dtype(torch.device(machine.device)))
     network, critic = work.num_network, work.num_discriminator
     group = preset.train.group_size
     pixels, coded = _base_layer(preset)
@@ -165,7 +166,7 @@ class _Work:
 
 
 @functools.lru_cache(maxsize=8)
-def _work(preset: Preset) -> _Work:
+def _work(preset: Preset, dtype: torch.dtype) -> _Work:
     config = preset.generator
     generator = Generator(config)
     critic = Discriminator(preset.discriminator, config.patch_size, config.level_range)
@@ -175,7 +176,7 @@ def _work(preset: Preset) -> _Work:
     sizes = [generator.alignment * k for k in (1, 2, 3)]
 
     def render(size: int) -> None:
-        generator([Window((0.0, 0.0), level, size, size)], z, torch.bfloat16)
+        generator([Window((0.0, 0.0), level, size, size)], z, dtype)
 
     traced = [_traced(lambda s=size: render(s)) for size in sizes]  # type: ignore[misc]
     flops, saved = (_extrapolated(sizes, [t[k] for t in traced], config.patch_size) for k in (0, 1))
@@ -275,7 +276,7 @@ def _timed(trainer: Trainer, steps: int, check: Callable[[], object]) -> float:
 def _conv_rate(preset: Preset, device: torch.device) -> float:
     """Operations a second, forward and backward, of a convolution of the preset's width."""
     width, size = preset.generator.widths[-2], 64
-    kind = {"device": device, "dtype": torch.bfloat16}
+    kind: dict[str, Any] = {"device": device, "dtype": training_dtype(device)}
     x = torch.randn(1, width, size, size, **kind)
     x = x.contiguous(memory_format=torch.channels_last).requires_grad_(True)
     weight = torch.randn(width, width, 3, 3, **kind).requires_grad_(True)

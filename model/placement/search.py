@@ -13,6 +13,7 @@ from model.placement.config import PlacementConfig
 from model.placement.correlate import Index, Peaks, masked_peaks
 from model.placement.refine import Fit, fit_to_canvas
 from model.placement.workers import Workers, batches
+from model.precision import training_dtype
 
 _OCTAVES_DOWN = 2
 """Candidates are sought in a canvas so many octaves coarser than the finest one."""
@@ -123,7 +124,7 @@ def _candidates(
     spans = patches.size / zoom
     fringed = canvas.level < coarsest
     size = int(spans.max() + 1e-6) // 2 * 2 if fringed else max(4, int(spans.min() + 1e-6))
-    index = None if fringed else Index(canvas, size, _dtype(patches.device), workers)
+    index = None if fringed else Index(canvas, size, training_dtype(patches.device), workers)
 
     def work(rows: slice) -> Peaks:
         origin = (patches.size / 2 - size / 2 * zoom[rows])[:, None].expand(-1, 2)
@@ -137,13 +138,6 @@ def _candidates(
 
     parts = list(workers.map(work, batches(len(indices), _FFT_BATCH if fringed else _INDEX_BATCH)))
     return Peaks(torch.cat([p.center_xy for p in parts]), torch.cat([p.score for p in parts]))
-
-
-def _dtype(device: torch.device) -> torch.dtype:
-    """Half precision where it is quicker: for choosing candidates it is enough."""
-    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    quick = device.type == "cuda" or (probe is not None and probe())
-    return torch.bfloat16 if quick else torch.float32
 
 
 def _fit(
