@@ -398,7 +398,8 @@ class Run:
             self.data.get("source"),
         )
         save_checkpoint(self.folder / CHECKPOINT, trainer.G_ema, header, trainer.give_way)
-        save_discriminator(self.folder / DISCRIMINATOR, trainer.D, trainer.give_way)
+        if trainer.d_steps:  # one that learned nothing would not help the next run
+            save_discriminator(self.folder / DISCRIMINATOR, trainer.D, trainer.give_way)
         self._save_samples(space)
         if not self.source.is_registered:
             self._keep_best(header)

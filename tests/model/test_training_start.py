@@ -13,7 +13,7 @@ from model.config import DiscriminatorConfig
 from model.discriminator import Discriminator
 from model.presets import PRESETS
 from model.pyramid import ImagePyramid
-from model.runs import CHECKPOINT, Run
+from model.runs import CHECKPOINT, DISCRIMINATOR, Run
 from model.training_data import PictureData
 from model.training_setup import Recipe, close, prepare
 from tests.model.small import CONFIG, TRAIN, small_preset
@@ -67,7 +67,9 @@ def test_a_run_without_a_discriminator_learns_what_is_remembered(
     told = []
     while not trainer.finished:
         told.append(trainer.step())
+    run.save()
     close(run.source)
+    assert not (run.folder / DISCRIMINATOR).exists()
     assert len(told) == 10 and not any(status.adversarial for status in told)
     assert all(status.losses["reconstruction"] for status in told)
     assert all(torch.equal(t, before[name]) for name, t in trainer.D.state_dict().items())
@@ -87,7 +89,7 @@ def test_a_new_discriminator_gets_time_to_know_weights_that_are_trained(
     monkeypatch.setitem(PRESETS, "laptop", replace(preset, generator=CONFIG))
     checkpoint = tmp_path / "first" / CHECKPOINT
     file = discriminator_beside(checkpoint)
-    file.unlink()
+    assert not file.exists()  # it has not learned anything
     if beside == "other":
         small = Discriminator(DiscriminatorConfig(widths=(4, 4)), 32, (0.0, 4.0))
         save_discriminator(file, small)
