@@ -89,6 +89,19 @@ def test_what_is_promised_is_judged_by_the_figures() -> None:
     assert verdicts[5].measured == "most 1.60, at 8; not at level 8"
 
 
+def test_a_smaller_picture_is_held_against_the_same_bytes_where_it_ends() -> None:
+    small = made_up()
+    small["checkpoint"]["level_range"] = [0.0, 7.0]
+    for levels in small["figures"].values():
+        del levels["8"]
+    for name in ("avif", "bicubic", "twin"):
+        small["figures"][name] = small["figures"]["jpeg"]
+    verdict = bounds.judge(small, {})[2]
+    assert verdict.holds and verdict.measured == "closest: jpeg at 7, 1.50 times ours"
+    del small["figures"]["twin"]
+    assert bounds.judge(small, {})[2].holds is None
+
+
 def test_the_others_promise_other_things() -> None:
     model = made_up()
     near = bounds.judge(made_up("starry-night-from-patches", psnr=35.5), {"starry-night": model})
