@@ -52,7 +52,7 @@ _ANNEALED_MARGINALS = 40.0
 _ANNEALED_DETAIL = 8.0
 """The same: how strong the discriminator sees detail. As it is, 500 steps taught a new one next to
 nothing; from the beginning of a run so strong, the scene did not come (`docs/experiments.md`)."""
-_ANNEALED_CONSISTENCY = 4.0
+_ANNEALED_CONSISTENCY = 6.0
 """The same, without places: weight of consistency, times that of the preset. Where paint is held,
 octaves can agree harder."""
 _ANNEALED_INVENTED_CONSISTENCY = 3.0

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.quality.settings import whole_levels
+
 Result = dict[str, Any]
 """One file `benchmarks/results/quality-<name>.json`."""
 
@@ -138,9 +140,9 @@ def _below_baselines(result: Result) -> Verdict:
     promise = "that distance below every baseline of as many bytes at levels 7 and 8"
     closest: tuple[float, str, float] | None = None
     holds, known, missing = True, False, []
-    finest = result["checkpoint"]["level_range"][1]
+    levels = [v for v in whole_levels(result["checkpoint"]["level_range"]) if v in EQUAL_BYTES]
     for baseline in BASELINES:
-        for level in (level for level in EQUAL_BYTES if level <= finest):
+        for level in levels:
             mine = value(result, "checkpoint", level, "swd", "real")
             its = value(result, baseline, level, "swd", "real")
             if mine is None or its is None:

@@ -229,7 +229,7 @@ class Study:
         self, rows: Sequence[dict[str, Any]], places: Sequence[pictures.Point]
     ) -> str | None:
         """Strips and film; the command that makes the film, where there is one."""
-        levels = [level for level in STRIP_LEVELS if level <= self.top + 1e-6]
+        levels = [level for level in STRIP_LEVELS if level in self.levels]
         film = self.pages / f"{self.name}.webm"
         space = Subject("checkpoint", str(self.checkpoint), "checkpoint").open()
         if "strips" in self.only:

@@ -98,6 +98,9 @@ def test_a_smaller_picture_is_held_against_the_same_bytes_where_it_ends() -> Non
         small["figures"][name] = small["figures"]["jpeg"]
     verdict = bounds.judge(small, {})[2]
     assert verdict.holds and verdict.measured == "closest: jpeg at 7, 1.50 times ours"
+    small["checkpoint"]["level_range"] = [0.0, 7.998]  # as where patches were placed: 8, nearly
+    assert bounds.judge(small, {})[2].holds is None
+    small["checkpoint"]["level_range"] = [0.0, 7.0]
     del small["figures"]["twin"]
     assert bounds.judge(small, {})[2].holds is None
 

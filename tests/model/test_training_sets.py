@@ -159,6 +159,7 @@ def test_without_places_trained_networks_go_on_at_rates_that_soon_fall(
     gains = [run.trainer.D.config.detail_gain, trainer.D.config.detail_gain]
     assert gains[0] == 1 < gains[1]
     assert trainer.train.warm_up_steps > run.trainer.train.warm_up_steps
+    trainer.step()
     again_run.save()
     again_from = read_header(tmp_path / "again" / CHECKPOINT).training["start"]
     assert again_from == CHECKPOINT  # its kimg and minutes are of this run alone
