@@ -217,6 +217,17 @@ def noted(
     return noting
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_trainer_computes_in_what_its_device_is_quicker_with(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model.trainer.training_dtype", lambda device: dtype)
+    data = PatchData(np.zeros((2, 32, 32, 3), np.uint8), np.linspace(0, 2, 2))
+    config = replace(CONFIG, base=None, field_size=(1.0, 1.0), level_range=(0.0, 2.0))
+    trainer = Trainer(config, DiscriminatorConfig(widths=(8, 12, 16)), LOSS, TRAIN, data)
+    assert trainer.dtype is dtype
+
+
 def test_a_network_that_trains_keeps_no_folded_weights() -> None:
     """Consistency renders the same level again and again without gradients, between steps."""
     rng = np.random.default_rng(0)
