@@ -107,13 +107,15 @@ def _measure_rendering(
 ) -> None:
     import torch
 
-    from benchmarks.rendering import measure_speed, speed_ratios, whole_levels
+    from benchmarks.rendering import measure_speed, speed_ratios
     from benchmarks.subjects import open_subject
+    from model.scale import whole_levels
 
     spaces = {s.label: open_subject(s) for s in subjects}
     with torch.inference_mode():
         if "speed" in args.only:
-            levels = sorted(set.intersection(*(set(whole_levels(s)) for s in spaces.values())))
+            known = [set(whole_levels(s.level_range)) for s in spaces.values()]
+            levels = sorted(set.intersection(*known))
             speeds = measure_speed(spaces, levels, args.repeats)
             result["speed"] = {label: speed.to_json() for label, speed in speeds.items()}
             for label, speed in speeds.items():

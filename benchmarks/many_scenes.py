@@ -44,6 +44,7 @@ from model.metrics.windows import render_all
 from model.presets import PRESETS
 from model.pyramid import ImagePyramid
 from model.runs import CHECKPOINT, LOG, STATE
+from model.scale import whole_levels
 from model.space import ScaleSpace, Window
 from model.training_setup import Recipe, close, prepare
 
@@ -152,9 +153,9 @@ def measure(
     shown = np.bincount(nearest[best >= ALIKE], minlength=len(scenes))
     own = layouts(real) @ layouts(real).T
     np.fill_diagonal(own, -1.0)
-    levels = range(1, int(space.level_range[1] + 0.01) + 1)
+    levels = whole_levels((1.0, space.level_range[1]))
     few, whose = seeds[:16], nearest[:16].tolist()
-    pairs = {f"{level}": agreement(space, float(level), few, whose) for level in levels}
+    pairs = {f"{level:g}": agreement(space, level, few, whose) for level in levels}
     return {
         "latents_by_scene": shown.tolist(),
         "shown": int((shown > 0).sum()),

@@ -19,12 +19,13 @@ import torch
 
 from benchmarks.kernel_training import patches_per_s
 from benchmarks.machine import describe_machine
-from benchmarks.rendering import measure_speed, whole_levels
+from benchmarks.rendering import measure_speed
 from benchmarks.tables import table, write_json
 from explorer.shipped import PAINTING, shipped
 from model import open_scale_space
 from model.precision import choose_dtype
 from model.presets import PRESETS
+from model.scale import whole_levels
 
 TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 PRESET = "laptop"
@@ -33,7 +34,7 @@ PRESET = "laptop"
 def rendering_rates(checkpoint: str, rounds: int) -> dict[str, float]:
     """Millions of pixels a second by type, of views of every whole level."""
     spaces = {name: open_scale_space(checkpoint, "cpu", name) for name in TYPES}
-    speeds = measure_speed(spaces, whole_levels(spaces["fp32"]), rounds)
+    speeds = measure_speed(spaces, whole_levels(spaces["fp32"].level_range), rounds)
     return {name: speed.megapixels_per_s for name, speed in speeds.items()}
 
 

@@ -115,12 +115,6 @@ def speed_ratios(base: Speed, other: Speed) -> dict[str, float]:
     return ratios
 
 
-def whole_levels(space: ScaleSpace) -> list[float]:
-    """The whole levels in the range of `space`, octaves."""
-    low, high = space.level_range
-    return [float(level) for level in range(round(low), int(high) + 1)] or [low]
-
-
 def place_in_field(
     space: ScaleSpace, level: float, size: tuple[int, int], where: tuple[float, float]
 ) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from explorer.messages import ExactView, Picture, SceneInfo
 from model.latent import Seed
-from model.scale import density
+from model.scale import density, whole_levels
 
 FIGURE_PX = (64, 256)
 """Fewest and most pixels a side of what is compared at a level."""
@@ -56,13 +56,6 @@ def region_in(
     return Region(left, top, right, bottom, circle) if left < right and top < bottom else None
 
 
-def whole_levels(scene: SceneInfo, top: float = math.inf) -> tuple[float, ...]:
-    """The whole levels of a scene up to `top`, the coarsest first, octaves."""
-    low, high = scene.level_range
-    last = math.floor(min(high, top) + _ROUNDING)
-    return tuple(float(level) for level in range(math.ceil(low - _ROUNDING), last + 1))
-
-
 def view_at(
     center_xy: tuple[float, float], level: float, size: tuple[int, int], scene: SceneInfo
 ) -> ExactView:
@@ -103,7 +96,7 @@ def figure_pictures(
     """
     fewest, most = FIGURE_PX
     pictures = []
-    for level in whole_levels(scene, top_level):
+    for level in whole_levels(scene.level_range, top_level):
         d = density(level, scene.patch_size)
         width, height = (min(max(round(side * d), fewest), most) for side in region.size)
         pictures.append(Picture(view_at(region.center_xy, level, (width, height), scene), seed))

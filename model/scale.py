@@ -8,10 +8,12 @@ Pixel centres are at half-integers (`align_corners=False`). Plain Python: no tor
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 PHASE_STEPS = 256
 """Windows snap to 1/256 of a pixel, so that rounding of an origin can never change its lattice."""
+_HAIR = 0.01  # octaves
 
 
 def density(level: float, patch_size: int) -> float:
@@ -22,6 +24,16 @@ def density(level: float, patch_size: int) -> float:
 def level_of_density(pixels_per_unit: float, patch_size: int) -> float:
     """Level (octaves) whose density is `pixels_per_unit`; the inverse of `density`."""
     return math.log2(pixels_per_unit / patch_size)
+
+
+def whole_levels(level_range: Sequence[float], top: float = math.inf) -> tuple[float, ...]:
+    """The whole levels of a range up to `top`, the coarsest first, octaves; none: empty.
+
+    An end counts as whole within 0.01 octave: the finest of many patches lies a hair below one.
+    """
+    low, high = level_range
+    first, last = math.ceil(low - _HAIR), math.floor(min(high, top) + _HAIR)
+    return tuple(float(level) for level in range(first, last + 1))
 
 
 def field_size_of(width: float, height: float) -> tuple[float, float]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.quality.settings import whole_levels
+from model.scale import whole_levels
 
 Result = dict[str, Any]
 """One file `benchmarks/results/quality-<name>.json`."""

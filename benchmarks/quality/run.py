@@ -21,11 +21,11 @@ from benchmarks.quality.settings import (
     describe,
     key_of,
     slim,
-    whole_levels,
 )
 from benchmarks.quality.work import Done, Task, run_tasks
 from explorer.progress import ProgressLine
 from model.header import CheckpointHeader
+from model.scale import whole_levels
 from model.space import ScaleSpace
 
 STRIP_LEVELS = tuple(float(level) for level in range(9))

@@ -24,8 +24,8 @@ from benchmarks.quality.encoded import (
     encode,
     halved,
 )
-from benchmarks.quality.settings import Settings, Truth, whole_levels
-from model.scale import density
+from benchmarks.quality.settings import Settings, Truth
+from model.scale import density, whole_levels
 
 if TYPE_CHECKING:
     from model.space import ScaleSpace

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -148,9 +147,3 @@ class Parts:
 def describe(settings: Settings) -> dict[str, Any]:
     """The settings as JSON."""
     return asdict(settings)
-
-
-def whole_levels(level_range: Sequence[float]) -> list[float]:
-    """Whole levels of a range, octaves: of patches that were placed it ends a hair below one."""
-    low, high = level_range
-    return [float(v) for v in range(int(-(-low // 1)), int(high + 0.01) + 1)]

@@ -25,12 +25,12 @@ from explorer.messages import (
     PictureRequest,
     PicturesReady,
 )
-from explorer.octave_views import view_at, whole_levels
+from explorer.octave_views import view_at
 from explorer.panels.panel_thread import PanelThread
 from explorer.panels.xray_squares import SQUARE_PX, OctaveMapView, SquareGrid
 from explorer.truth import octave_map
 from explorer.truth_messages import OctaveMap, OctaveMapRequest
-from model.scale import density
+from model.scale import density, whole_levels
 
 if TYPE_CHECKING:
     from explorer.main_window import MainWindow
@@ -150,7 +150,7 @@ class XrayPanel(QDockWidget):
         scene = viewport.scene
         if self.isHidden() or scene is None:
             return
-        self.grid.set_levels(whole_levels(scene))
+        self.grid.set_levels(whole_levels(scene.level_range))
         state = viewport.view_state
         self.grid.mark(state.view.level(state.patch_size))
         if viewport.is_moving:

@@ -15,6 +15,7 @@ from model.allocator import bound_memory
 from model.metrics.figures import Figure, rng_for
 from model.metrics.registry import METRICS, Column, EvaluationConfig, Metric, Sets, Subject
 from model.metrics.windows import RealWindows, SceneWindows, render_all, windows_like
+from model.scale import whole_levels
 from model.space import ScaleSpace
 
 Progress = Callable[[float], None]
@@ -106,7 +107,7 @@ def evaluate(
     config = config or EvaluationConfig()
     data: RealWindows = real if hasattr(real, "draw") else SceneWindows(real)  # type: ignore[assignment]
     _check_fit(space, data)
-    levels = config.levels or _whole_levels(space, data)
+    levels = config.levels or _shared_levels(space, data)
     chosen = _chosen(config, data.scene is not None)
     steps = _Steps(progress, len(levels), len(chosen))
     subject = Subject(space, data.scene, config)
@@ -236,10 +237,9 @@ def _check_fit(space: ScaleSpace, data: RealWindows) -> None:
         )
 
 
-def _whole_levels(space: ScaleSpace, data: RealWindows) -> tuple[float, ...]:
+def _shared_levels(space: ScaleSpace, data: RealWindows) -> tuple[float, ...]:
     low = max(space.level_range[0], data.level_range[0])
-    high = min(space.level_range[1], data.level_range[1])
-    levels = tuple(float(v) for v in range(math.ceil(low - 1e-6), math.floor(high + 1e-6) + 1))
+    levels = whole_levels((low, min(space.level_range[1], data.level_range[1])))
     if not levels:
         raise ValueError(
             f"the scale space has levels {space.level_range}, the data {data.level_range}, and no "

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from model.metrics.windows import random_windows, render_all
 from model.rendering import render_view
-from model.scale import density
+from model.scale import density, whole_levels
 from model.space import ScaleSpace, Window
 
 LOW_PASS_PX = 16
@@ -36,9 +36,8 @@ def best_shift(space: ScaleSpace, scene: ScaleSpace) -> tuple[float, float]:
         scene: The truth; what `space` shows at x it shows at x + shift.
     """
     first = max(0, math.ceil(space.level_range[0]))
-    last = max(first, min(FINEST, math.floor(space.level_range[1])))
     shift = (0.0, 0.0)
-    for level in range(first, last + 1):
+    for level in whole_levels((first, space.level_range[1]), FINEST) or (float(first),):
         a, b = (_overview(s, level) for s in (space, scene))
         d = LOW_PASS_PX * 2.0**level
         near = (round(shift[0] * d), round(shift[1] * d))
@@ -118,13 +117,13 @@ def measure_layout(
     return Layout(np.stack([(t * mask).sum((2, 3)) for t in terms], -1))
 
 
-def _overview(space: ScaleSpace, level: int) -> np.ndarray:
+def _overview(space: ScaleSpace, level: float) -> np.ndarray:
     """The whole field at `level`, low-passed: float64 [3, h, w], its centre on a pixel's corner."""
     block = space.patch_size / LOW_PASS_PX
     d = LOW_PASS_PX * 2.0**level
     columns, rows = (max(2, 2 * int(side * d / 2 + 1e-6)) for side in space.field_size)
     size = (round(columns * block), round(rows * block))
-    pixels = torch.from_numpy(render_view(space, (0.0, 0.0), float(level), size))
+    pixels = torch.from_numpy(render_view(space, (0.0, 0.0), level, size))
     img = pixels.permute(2, 0, 1).double() / 127.5 - 1
     return F.adaptive_avg_pool2d(img, (rows, columns)).numpy()
 

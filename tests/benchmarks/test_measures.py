@@ -20,7 +20,6 @@ from benchmarks.rendering import (
     measure_speed,
     place_in_field,
     speed_ratios,
-    whole_levels,
 )
 from benchmarks.seams import LIMITS, ZeroPaddedControl, measure_seams, render_from_tiles
 from benchmarks.subjects import Subject, open_subject
@@ -95,10 +94,6 @@ def test_places_stay_in_the_field_and_large_windows_are_centred(waves) -> None:
     assert (x, y) == pytest.approx((0.625 - 0.25, -0.5))
     x, y = place_in_field(waves, 0.0, (1024, 768), (0.9, 0.1))
     assert (x, y) == pytest.approx((-8.0, -6.0))
-
-
-def test_whole_levels(waves) -> None:
-    assert whole_levels(waves) == [0.0, 1.0, 2.0, 3.0]
 
 
 def test_against_a_device_or_another_source() -> None:

@@ -14,7 +14,7 @@ from pytestqt.qtbot import QtBot
 from explorer.app import App
 from explorer.camera import Camera
 from explorer.messages import SceneInfo
-from explorer.octave_views import center_of, figure_pictures, region_in, view_at, whole_levels
+from explorer.octave_views import center_of, figure_pictures, region_in, view_at
 from explorer.panels.xray_panel import XrayPanel
 from explorer.panels.xray_squares import SQUARE_PX
 from explorer.truth import octave_map
@@ -177,8 +177,6 @@ def test_a_map_of_any_size_is_small_and_right() -> None:
 
 
 def test_windows_stay_in_the_field() -> None:
-    assert whole_levels(SCENE) == tuple(range(9))
-    assert whole_levels(SCENE, 4.2) == (0, 1, 2, 3, 4)
     whole = view_at((0.6, -0.4), 0.0, (128, 128), SCENE)
     assert whole.size == (80, 64) and whole.origin_xy == (-0.625, -0.5)
     corner = view_at((0.6, -0.5), 3.0, (128, 128), SCENE)
