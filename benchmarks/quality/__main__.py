@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -116,9 +115,8 @@ def _run(options: argparse.Namespace) -> None:
     docs, results = _folders(options)
     begin = time.monotonic()
     for file, header in zip(files, headers, strict=True):
-        result = _study(options, file, header, docs / "quality")
-        target = results / f"quality-{result['name']}.json"
-        _refuse_loss(target, result, options.out)
+        target = results / f"quality-{file.stem}.json"
+        result = _study(options, file, header, docs / "quality", target)
         write_json(target, result)
         for part, seconds in result["work_seconds"].items():
             print(f"{result['name']}, {part}: {minutes(seconds)} of processor time")
@@ -126,23 +124,6 @@ def _run(options: argparse.Namespace) -> None:
         write_page(docs, results)
         print(f"wrote {docs / 'quality.md'}")
     print(f"done in {minutes(time.monotonic() - begin)}")
-
-
-def _refuse_loss(target: Path, result: dict[str, Any], folder: Path) -> None:
-    """Figures that took an hour are not replaced by none: `--only` may have left parts out.
-
-    Raises:
-        ValueError: `target` holds figures of something that `result` has none of.
-    """
-    if not target.exists():
-        return
-    before = json.loads(target.read_text(encoding="utf-8"))["figures"]
-    lost = [subject for subject in before if before[subject] and not result["figures"].get(subject)]
-    if lost:
-        raise ValueError(
-            f"{target.name} has figures of {', '.join(lost)}, of which nothing is measured in "
-            f"{folder}; measure all parts there, or remove that file first."
-        )
 
 
 def _folders(options: argparse.Namespace) -> tuple[Path, Path]:
@@ -153,7 +134,7 @@ def _folders(options: argparse.Namespace) -> tuple[Path, Path]:
 
 
 def _study(
-    options: argparse.Namespace, file: Path, header: CheckpointHeader, pages: Path
+    options: argparse.Namespace, file: Path, header: CheckpointHeader, pages: Path, target: Path
 ) -> dict[str, Any]:
     from benchmarks.quality.run import Study
 
@@ -183,6 +164,7 @@ def _study(
         settings,
         options.out,
         pages,
+        target,
         options.workers,
         options.only,
         options.budget,

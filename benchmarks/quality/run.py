@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -45,6 +46,8 @@ class Study:
     """Folder of what is not published: parts, baselines, strips with real pixels."""
     pages: Path
     """Folder of strips and film that are published."""
+    target: Path
+    """What the result is to replace."""
     workers: int
     only: Sequence[str] = PARTS
     bytes_of_baselines: int | None = None
@@ -71,11 +74,16 @@ class Study:
         self.levels = whole_levels((self.header.level_range[0], top))
 
     def result(self, command: str) -> dict[str, Any]:
-        """Do what is to be done; see the module."""
+        """Do what is to be done; see the module.
+
+        Raises:
+            ValueError: What is there has figures that this would lose.
+        """
         from benchmarks.machine import describe_machine
 
         rows = self._baselines()
         figures = self._measures(rows)
+        self._refuse_loss(figures)
         places = pictures.draw_places(self.real.field_size, self.settings.seed)
         film = self._pictures(rows, places)
         density_top = self.header.patch_size * 2.0**self.top
@@ -224,6 +232,18 @@ class Study:
         done = run_tasks(f"measuring {self.name}", tasks, self.parts, self.workers, run)
         self._took("measures", *done)
         return merged(jobs, done)
+
+    def _refuse_loss(self, figures: dict[str, Any]) -> None:
+        """Figures that took an hour are not replaced by none: `only` may have left parts out."""
+        if not self.target.exists():
+            return
+        before = json.loads(self.target.read_text(encoding="utf-8"))["figures"]
+        lost = [subject for subject in before if before[subject] and not figures.get(subject)]
+        if lost:
+            raise ValueError(
+                f"{self.target.name} has figures of {', '.join(lost)}, of which nothing is "
+                f"measured in {self.out}; measure all parts there, or remove that file first."
+            )
 
     def _pictures(
         self, rows: Sequence[dict[str, Any]], places: Sequence[pictures.Point]

@@ -452,9 +452,12 @@ def test_the_command_measures_and_writes_the_page(
     monkeypatch.setattr(measure, "measure", None)
     assert main([*words, "--twin", str(checkpoint), "--only", "page"]) == 0
     assert load_results(out / "results")[0]["figures"] == result["figures"]
-    # Nor is a figure replaced by none.
+    # Nor is a figure replaced by none, nor are the strips beside it.
     capsys.readouterr()
-    assert main([*words, "--only", "page"]) == 1
+    strips = out / "docs" / "quality" / "small-strips.jpg"
+    strips.write_bytes(b"as before")
+    assert main([*words, "--only", "strips", "page"]) == 1
+    assert strips.read_bytes() == b"as before"
     assert "has figures of twin, of which nothing is measured" in capsys.readouterr().err
     shutil.rmtree(out / "parts")
     assert main([*words, "--twin", str(checkpoint), "--only", "page"]) == 1
