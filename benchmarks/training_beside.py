@@ -8,7 +8,8 @@ button is pressed as soon as it can be: seconds to the first step and to the fir
 *flying*: frames and latency of a flight through a run that trains, and how soon it goes on at rest.
 *idle*: windows a second of training with a viewer that nobody touches, against training without
 one in a process of its own; both are there at once, and one is stopped while the other works. The
-run is half a minute old by then: until then every change is shown, and costs more.
+run is half a minute old by then: until then every change is shown, and costs more. After two turns
+both begin anew: from one process to the next the same training is some percent faster or slower.
 *memory*: an hour of training with the viewer open and a short flight a minute; the figures of every
 minute are printed, and written as they come.
 """
@@ -44,6 +45,8 @@ _FIELD_PX = (2560, 2048)
 """Of the procedural image: the finest patches show its pixels."""
 TURN_S = 30.0
 """Of training beside and alone: newer weights are shown about so often."""
+TURNS = 2
+"""Of a pair of processes."""
 _WARM_S = 5.0
 TELL_S = 0.2
 """From one count of windows to the next."""
@@ -166,7 +169,7 @@ def _window(part: str, data: Path, folder: Path, args: argparse.Namespace) -> An
 
 
 def idle(image: Path, folder: Path, args: argparse.Namespace) -> dict[str, Any]:
-    """Training with an idle viewer against training alone, taking turns within one run.
+    """Training with an idle viewer against training alone, taking turns.
 
     Raises:
         RuntimeError: Processes cannot be stopped and gone on with here, or one has ended.
@@ -176,31 +179,52 @@ def idle(image: Path, folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     words = ["--device", args.device]
     beside = ["benchmarks.beside_window", "speed", "--data", str(image), *words]
     without = ["benchmarks.training_beside", "--image", str(image), *words]
-    folder.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        environment = stack.enter_context(display_environment())
-        trainees = []
-        for command in (
-            [*beside, "--folder", str(folder), "--out", str(folder / "none.json")],
-            [*without, "--alone", str(folder / "alone")],
-        ):
-            trainee = Trainee([sys.executable, "-m", *command], environment)
-            stack.callback(trainee.end)
-            trainees.append(trainee)
-        for _ in range(args.rounds):
-            for trainee in trainees:
-                trainee.work(TURN_S)
-    rates, alone_rates = (trainee.rates for trainee in trainees)
-    loss = 1 - sum(rates) / sum(alone_rates)
+    pairs: list[tuple[list[float], list[float]]] = []
+    with display_environment() as environment:
+        for number in range(-(-args.rounds // TURNS)):
+            own = folder / f"idle-{number}"
+            own.mkdir(parents=True)
+            commands = (
+                [*beside, "--folder", str(own), "--out", str(own / "none.json")],
+                [*without, "--alone", str(own / "alone")],
+            )
+            turns = min(TURNS, args.rounds - number * TURNS)
+            pairs.append(_take_turns(commands, environment, turns))
+    rates = [rate for pair in pairs for rate in pair[0]]
+    alone_rates = [rate for pair in pairs for rate in pair[1]]
+    loss = _lost(rates, alone_rates)
     return {
         "alone_windows_per_s": sum(alone_rates) / args.rounds,
         "beside_windows_per_s": sum(rates) / args.rounds,
         "lost": loss,
         "lost: below 0.05": loss < 0.05,
         "turns": args.rounds,
+        "lost_by_pair": [_lost(*pair) for pair in pairs],
         "all_alone": alone_rates,
         "all_beside": rates,
     }
+
+
+def _take_turns(
+    commands: Sequence[Sequence[str]], environment: dict[str, str], turns: int
+) -> tuple[list[float], list[float]]:
+    """Windows a second of two trainings, turn by turn: both are there, one works."""
+    with contextlib.ExitStack() as stack:
+        trainees = []
+        for command in commands:
+            trainee = Trainee([sys.executable, "-m", *command], environment)
+            stack.callback(trainee.end)
+            trainees.append(trainee)
+        for _ in range(turns):
+            for trainee in trainees:
+                trainee.work(TURN_S)
+    first, second = trainees
+    return first.rates, second.rates
+
+
+def _lost(rates: Sequence[float], alone_rates: Sequence[float]) -> float:
+    """Share of what training alone does in as many turns."""
+    return 1 - sum(rates) / sum(alone_rates)
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

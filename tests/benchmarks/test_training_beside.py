@@ -55,13 +55,17 @@ def test_what_ends_before_it_trains_is_said() -> None:
         Trainee([sys.executable, "-c", "raise SystemExit(3)"], dict(os.environ))
 
 
-def test_what_a_viewer_costs_is_a_ratio_within_one_run(
+def test_what_a_viewer_costs_is_a_ratio_of_pairs_of_processes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    speeds = iter([[9.0, 8.0], [10.0, 10.0], [10.0], [10.0]])
+
     class Steady:
         def __init__(self, command: Sequence[str], _environment: dict[str, str]) -> None:
             self.rates: list[float] = []
-            self._speeds = [9.0, 8.0, 10.0] if "speed" in command else [10.0, 10.0, 10.0]
+            self._speeds = next(speeds)
+            assert ("speed" in command) == (len(made) % 2 == 0)
+            made.append(self)
 
         def work(self, _seconds: float) -> None:
             self.rates.append(self._speeds[len(self.rates)])
@@ -69,11 +73,13 @@ def test_what_a_viewer_costs_is_a_ratio_within_one_run(
         def end(self) -> None:
             pass
 
+    made: list[Steady] = []
     monkeypatch.setattr(training_beside, "Trainee", Steady)
     monkeypatch.setattr(training_beside, "display_environment", contextlib.nullcontext)
     args = training_beside._arguments(["--rounds", "3"])
     found = training_beside.idle(tmp_path / "a.png", tmp_path, args)
     assert found["lost"] == pytest.approx(0.1) and found["lost: below 0.05"] is False
+    assert found["lost_by_pair"] == pytest.approx([0.15, 0.0]) and len(made) == 4
 
 
 def test_parts_that_are_not_measured_stay_in_the_file(
