@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from kernels._backend import run
+from kernels._banded import Axis, filter_axes
 from kernels._filter import Activation, Geometry, apply_filter, prepare_filters, taps_of
 
 Padding = int | tuple[int, int] | tuple[int, int, int, int]
@@ -66,8 +67,26 @@ def _upfirdn2d_ref(
 ) -> torch.Tensor:
     if f.ndim == 2:
         return _filter_dense(x, f, up, down, pad, gain)
-    x = _filter_axis(x, f, up, down, pad[:2], axis=3)
-    return _filter_axis(x, f * gain, up, down, pad[2:], axis=2)
+    lengths = [_length_out(x, f.numel(), up, down, pad, axis) for axis in (3, 2)]
+    if x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64):
+        along_x = Axis(f, up, down, pad[0], x.shape[3], lengths[0])
+        along_y = Axis(f * gain, up, down, pad[2], x.shape[2], lengths[1])
+        return filter_axes(x, along_x, along_y)
+    x = _filter_axis(x, f, up, down, pad[0], lengths[0], axis=3)
+    return _filter_axis(x, f * gain, up, down, pad[2], lengths[1], axis=2)
+
+
+def _length_out(
+    x: torch.Tensor, taps: int, up: int, down: int, pad: tuple[int, int, int, int], axis: int
+) -> int:
+    before, after = pad[:2] if axis == 3 else pad[2:]
+    raised = x.shape[axis] * up + before + after - taps + 1
+    if raised < 1:
+        raise ValueError(
+            f"upfirdn2d leaves no pixel along axis {axis}: {x.shape[axis]} * {up} + {before} + "
+            f"{after} must be at least the filter's {taps} taps."
+        )
+    return (raised - 1) // down + 1
 
 
 def _upfirdn2d_cuda(
@@ -112,28 +131,22 @@ def parse_padding(padding: Padding) -> tuple[int, int, int, int]:
 
 
 def _filter_axis(
-    x: torch.Tensor, f: torch.Tensor, up: int, down: int, pad: tuple[int, int], axis: int
+    x: torch.Tensor, f: torch.Tensor, up: int, down: int, before: int, length_out: int, axis: int
 ) -> torch.Tensor:
-    """One axis of a separable filter, phase by phase: output `m` reads stuffed `m + k - pad`."""
-    length, taps = x.shape[axis], f.numel()
-    length_out = length * up + pad[0] + pad[1] - taps + 1
-    if length_out < 1:
-        raise ValueError(
-            f"upfirdn2d leaves no pixel along axis {axis}: {length} * {up} + {pad[0]} + {pad[1]} "
-            f"must be at least the filter's {taps} taps."
-        )
+    """One axis of a separable filter, phase by phase: output `m` reads stuffed `m + k - before`."""
+    raised = (length_out - 1) * down + 1
     if up == 1:
-        return _correlate(x, f.flip(0), pad[0], length_out, down, axis)
-    per_phase = -(-length_out // up)
+        return _correlate(x, f.flip(0), before, raised, down, axis)
+    per_phase = -(-raised // up)
     phases = []
     for r in range(up):
-        first = (pad[0] - r) % up
-        start = (r + first - pad[0]) // up
+        first = (before - r) % up
+        start = (r + first - before) // up
         phase = _correlate(x, f.flip(0)[first::up], -start, per_phase, 1, axis)
         phases.append(phase.permute(0, 2, 3, 1))
     # Interleaving in [N, H, W, C] keeps channels_last, in which convolutions are fastest.
     y = torch.stack(phases, dim=axis).flatten(axis - 1, axis).permute(0, 3, 1, 2)
-    y = y.narrow(axis, 0, length_out)
+    y = y.narrow(axis, 0, raised)
     return y if down == 1 else y[(slice(None),) * axis + (slice(None, None, down),)]
 
 

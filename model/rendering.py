@@ -17,7 +17,9 @@ from model.latent import Seed
 from model.scale import Lattice, density
 from model.space import ScaleSpace, Window, to_uint8, window_around
 
-TILE_PX = 272
+TILE_PX = 528
+"""Larger ones see fewer pixels twice; maps of still larger ones the C library gives back each time:
+see `model.allocator`."""
 _BATCH_PX = 4 * 256 * 256
 _ALIGN_PX = 16  # coarse stages of a generator have pixels of up to this many
 

@@ -205,11 +205,13 @@ def test_nan_stays_where_it_is(device: torch.device) -> None:
     x = torch.zeros(1, 1, 40, 40, device=device)
     x[0, 0, 20, 20] = torch.nan
     out = filtered_lrelu(x, fu, fd, up=2, down=2, padding=9, clamp=1.0, impl="cuda")
-    expected = filtered_lrelu(x, fu, fd, up=2, down=2, padding=9, clamp=1.0, impl="ref")
-    assert expected.isnan().any()
-    assert (out.isnan() >= expected.isnan()).all()
+    # What sees it, by filters without a sign; on a CPU the torch version carries it further.
+    lit = x.isnan().float()
+    seen = filtered_lrelu(lit, fu.abs(), fd.abs(), up=2, down=2, padding=9, impl="ref") > 0
+    assert seen.any()
+    assert (out.isnan() >= seen).all()
     # A tap of zero that aligns the filter may carry it one pixel further, and no more.
-    reach = torch.nn.functional.max_pool2d(expected.isnan().float(), 3, 1, 1) > 0
+    reach = torch.nn.functional.max_pool2d(seen.float(), 3, 1, 1) > 0
     assert (out.isnan() <= reach).all()
 
 

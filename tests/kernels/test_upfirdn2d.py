@@ -24,7 +24,7 @@ def by_definition(
 @pytest.mark.parametrize("dense", [False, True])
 @pytest.mark.parametrize(("up", "down"), [(1, 1), (2, 1), (1, 2), (2, 2), (3, 2), (4, 3)])
 @pytest.mark.parametrize("pad", [(0, 0, 0, 0), (3, 2, 4, 1), (-1, 2, 0, -2)])
-@pytest.mark.parametrize("size", [(7, 9), (8, 8)])
+@pytest.mark.parametrize("size", [(7, 9), (8, 8), (41, 37)])
 def test_matches_its_definition(
     dense: bool, up: int, down: int, pad: tuple[int, int, int, int], size: tuple[int, int]
 ) -> None:
@@ -33,6 +33,32 @@ def test_matches_its_definition(
     f = torch.randn(*((3, 4) if dense else (4,)), generator=rng, dtype=torch.float64)
     y = upfirdn2d(x, f, up=up, down=down, padding=pad, gain=1.5)
     torch.testing.assert_close(y, 1.5 * by_definition(x, f, up, down, pad))
+
+
+@pytest.mark.parametrize(("up", "down"), [(1, 1), (2, 1), (1, 2), (3, 2)])
+@pytest.mark.parametrize("pad", [(3, 2, 4, 1), (-1, 2, 0, -2)])
+def test_half_precision_is_the_same_filter(
+    up: int, down: int, pad: tuple[int, int, int, int]
+) -> None:
+    """Another way to compute it: see `kernels/_banded.py` for single precision on a CPU."""
+    x = torch.randn(2, 3, 21, 30, generator=torch.Generator().manual_seed(4))
+    f = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 4
+    half = x.bfloat16()
+    y = upfirdn2d(half, f, up=up, down=down, padding=pad)
+    expected = upfirdn2d(half.float(), f, up=up, down=down, padding=pad)
+    assert y.dtype == torch.bfloat16
+    torch.testing.assert_close(y.float(), expected, atol=0.03, rtol=0.01)
+
+
+def test_pixels_far_away_change_nothing() -> None:
+    """Rows of an image are filtered as one long row: none may see another's end."""
+    x = torch.randn(1, 2, 6, 40, generator=torch.Generator().manual_seed(5))
+    f = torch.tensor([1.0, 3.0, 3.0, 1.0])
+    before = upfirdn2d(x, f, up=2, padding=2)
+    x[:, :, 2, -1] += 1e3
+    changed = (upfirdn2d(x, f, up=2, padding=2) != before).any(1)[0].nonzero()
+    assert changed[:, 0].min() >= 3 and changed[:, 0].max() <= 6
+    assert changed[:, 1].min() >= 77
 
 
 @pytest.mark.parametrize("taps", [1, 2])
