@@ -54,6 +54,7 @@ from model.sample_distance import SampleDistance
 from model.samples import save_samples
 from model.scale import density
 from model.space import ScaleSpace
+from model.tone import even_tone
 from model.trainer import Diverged, Trainer, TrainingStatus
 from model.training_data import RunData
 from model.training_sets import MOSAIC, PLACES
@@ -300,7 +301,15 @@ class Run:
                 is_saved, saved = True, time.monotonic()
         if statuses:
             self._tick(on_tick, statuses)
+        if self.trainer.finished:
+            self._even_tone()
         self.save()
+
+    def _even_tone(self) -> None:
+        """Of the averaged weights of a scene without places, once its budget is used."""
+        if self.source.is_registered or self.preset.generator.z_dim:
+            return
+        even_tone(self.space(), self.source, self.trainer.give_way)
 
     def _step(self) -> TrainingStatus | None:
         """One step; None where memory did not suffice for it."""

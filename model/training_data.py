@@ -18,6 +18,9 @@ from model.scale import Lattice, density
 from model.space import ScaleSpace, Window
 
 _NEAREST = 16
+"""Patches to choose from, where there are so many."""
+_REACH, _LEAST_REACH = 0.25, 1 / 16
+"""How far their levels may be from the one asked for, octaves; and at an end of the range."""
 
 
 @dataclass(frozen=True)
@@ -151,8 +154,13 @@ class PatchData:
         raise ValueError("patches without a place have no truth; ask for `reals`.")
 
     def reals(self, level: float, count: int, rng: np.random.Generator) -> Reals:
-        """Patches within a quarter octave of `level`, or the nearest ones where these are few."""
-        low, near, high = np.searchsorted(self._levels, [level - 0.25, level, level + 0.25])
+        """Patches within a quarter octave of `level`, or the nearest ones where these are few.
+
+        On average of that level: near an end of the range as far on one side as on the other.
+        """
+        coarsest, finest = self.level_range
+        reach = min(_REACH, max(_LEAST_REACH, min(level - coarsest, finest - level)))
+        low, near, high = np.searchsorted(self._levels, [level - reach, level, level + reach])
         first = min(low, max(0, near - _NEAREST // 2))
         last = max(high, min(len(self._levels), near + _NEAREST // 2))
         chosen = rng.integers(first, last, count)

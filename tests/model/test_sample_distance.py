@@ -77,13 +77,13 @@ def test_the_same_paint_is_as_far_as_the_floor_and_worse_paint_further() -> None
 
 def test_windows_are_of_the_levels_of_the_patches_and_always_the_same() -> None:
     space = Painted()
-    measured = SampleDistance(patches(), (0.0, 1.0), PATCH)
+    measured = SampleDistance(patches(), (0.25, 1.25), PATCH)
     first = measured.measure(space)  # type: ignore[arg-type]
     asked, space.asked = space.asked, []
     assert len(asked) == 2 * WINDOWS
     levels = np.array([w.level for w in asked])
-    assert (np.abs(levels[:WINDOWS] - 0.125) < 0.16).all() and len(set(levels[:WINDOWS])) == 3
-    assert (np.abs(levels[WINDOWS:] - 0.875) < 0.16).all()
+    assert (np.abs(levels[:WINDOWS] - 0.25) <= 0.25).all() and len(set(levels[:WINDOWS])) == 5
+    assert (levels[WINDOWS:] == 1.0).all()  # none is finer
     assert {w.seed for w in asked} == {0}
     assert measured.measure(space) == first and space.asked == asked  # type: ignore[arg-type]
 

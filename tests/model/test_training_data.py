@@ -57,6 +57,18 @@ def test_real_patches_come_from_about_the_asked_level() -> None:
     assert len(reals.levels.unique()) > 10
 
 
+@pytest.mark.parametrize("level", [0.1, 0.2, 2.9])
+def test_real_patches_near_an_end_are_of_that_level_on_average(level: float) -> None:
+    reals = patches(4000).reals(level, 512, np.random.default_rng(2))
+    assert float(reals.levels.mean()) == pytest.approx(level, abs=0.02)
+    assert 0.05 < float((reals.levels - level).abs().max()) <= min(level, 3 - level) + 1e-6
+
+
+def test_at_an_end_there_are_patches_enough() -> None:
+    reals = patches(4000).reals(0.0, 512, np.random.default_rng(3))
+    assert float(reals.levels.max()) <= 1 / 16 and len(reals.levels.unique()) > 50
+
+
 def test_where_few_patches_are_near_the_nearest_serve() -> None:
     rng = np.random.default_rng(1)
     assert float(patches(200, (2.0, 3.0)).reals(0.0, 8, rng).levels.min()) >= 2.0
