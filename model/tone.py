@@ -16,7 +16,9 @@ from model.generator_space import GeneratorSpace
 from model.metrics.windows import render_all, windows_like
 from model.training_data import RunData
 
-_VIEWS = 256
+_VIEWS = 512
+_ABOUT = 0.125
+"""Of their level, octaves above the coarsest: each shows nearly all, and there are some dozens."""
 _BATCH = 16
 _MOST = 1.25
 """Contrast is raised or lowered by so much at most: what is further off is not trained yet."""
@@ -39,7 +41,7 @@ def even_tone(
         None: the data have no patches, and nothing is done.
     """
     rng = np.random.default_rng(0)
-    reals = source.reals(space.level_range[0], _VIEWS, rng)
+    reals = source.reals(space.level_range[0] + _ABOUT, _VIEWS, rng)
     if reals is None:
         return None
     windows = windows_like(space, reals.levels.tolist(), rng)

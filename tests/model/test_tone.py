@@ -52,8 +52,8 @@ def test_every_channel_gets_the_tone_of_the_patches_at_every_level() -> None:
     found = even_tone(space, patches)
     assert found is not None
     factor, added = found
-    torch.testing.assert_close(factor, FACTOR, atol=0.02, rtol=0)
-    torch.testing.assert_close(added, ADDED, atol=0.02, rtol=0)
+    torch.testing.assert_close(factor, FACTOR, atol=0.04, rtol=0)
+    torch.testing.assert_close(added, ADDED, atol=0.04, rtol=0)
     for level, some in windows.items():
         expected = before[level] * factor.view(3, 1, 1) + added.view(3, 1, 1)
         with torch.no_grad():
