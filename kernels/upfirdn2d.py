@@ -68,12 +68,18 @@ def _upfirdn2d_ref(
     if f.ndim == 2:
         return _filter_dense(x, f, up, down, pad, gain)
     lengths = [_length_out(x, f.numel(), up, down, pad, axis) for axis in (3, 2)]
-    if x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64):
+    if _is_banded(x):
         along_x = Axis(f, up, down, pad[0], x.shape[3], lengths[0])
         along_y = Axis(f * gain, up, down, pad[2], x.shape[2], lengths[1])
         return filter_axes(x, along_x, along_y)
     x = _filter_axis(x, f, up, down, pad[0], lengths[0], axis=3)
     return _filter_axis(x, f * gain, up, down, pad[2], lengths[1], axis=2)
+
+
+def _is_banded(x: torch.Tensor) -> bool:
+    """Whether products with a banded matrix are the quicker way; `torch.compile` traces none."""
+    is_single = x.dtype in (torch.float32, torch.float64)
+    return x.device.type == "cpu" and is_single and not torch.compiler.is_compiling()
 
 
 def _length_out(
