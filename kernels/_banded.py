@@ -77,34 +77,39 @@ def _columns_then_rows(img: torch.Tensor, x: Axis, y: Axis) -> torch.Tensor:
     size = (n, channels, y.length_out, x.length_out)
     out = torch.empty(size, dtype=img.dtype, memory_format=torch.channels_last)
     if out.numel():
-        pixels, pad = _with_border(img.permute(0, 2, 3, 1), x, 2)
-        height, width = pixels.shape[1:3]
+        before, after = _border(x)
         # Every row begins with a new period, and has room for what is made of it.
         outputs, inputs = _period(x)
-        periods = max(-(-width // inputs), -(-x.length_out // outputs))
-        if periods * inputs > width:
-            pixels = F.pad(pixels, (0, 0, 0, periods * inputs - width))
-        wide = periods * outputs
+        periods = max(-(-(before + x.length + after) // inputs), -(-x.length_out // outputs))
+        width, wide = periods * inputs, periods * outputs
+        pixels = img.permute(0, 2, 3, 1)
+        if width > x.length:
+            pixels = F.pad(pixels, (0, 0, before, width - before - x.length))
+        height = pixels.shape[1]
         along = img.new_empty(1, n * height * wide, channels)
         last = along.shape[1] - wide + x.length_out
-        _multiply(pixels.contiguous().view(1, -1, channels), x, pad, along[:, :last])
+        pixels = pixels.contiguous().view(1, -1, channels)
+        _multiply(pixels, x, before, along[:, :last])
         rows = along.view(n, height, wide * channels)[..., : x.length_out * channels]
-        rows, pad = _with_border(rows, y, 1)
-        _multiply(rows, y, pad, out.permute(0, 2, 3, 1).view(n, y.length_out, -1))
+        before, after = _border(y)
+        if before or after:
+            rows = F.pad(rows, (0, 0, before, after))
+        _multiply(rows, y, before, out.permute(0, 2, 3, 1).view(n, y.length_out, -1))
     return out
 
 
-def _with_border(x: torch.Tensor, axis: Axis, dim: int) -> tuple[torch.Tensor, int]:
-    """`x` with those zeros along `dim` that outputs read, and `axis.pad` as counted from there."""
+def _border(axis: Axis) -> tuple[int, int]:
+    """Zeros before and after the input that outputs read."""
     first, last = _inputs(axis, axis.pad, 0, axis.length_out)
-    before, after = max(0, -first), max(0, last + 1 - axis.length)
-    if before or after:
-        x = F.pad(x, (0, 0) * (x.ndim - 1 - dim) + (before, after))
-    return x, axis.pad - axis.up * before
+    return max(0, -first), max(0, last + 1 - axis.length)
 
 
-def _multiply(x: torch.Tensor, axis: Axis, pad: int, out: torch.Tensor) -> None:
-    """Filter rows: `x` [N, H, M] to `out` [N, L, M]; no output reads beyond `x`."""
+def _multiply(x: torch.Tensor, axis: Axis, before: int, out: torch.Tensor) -> None:
+    """Filter rows: `x` [N, H, M] to `out` [N, L, M].
+
+    `x` begins with `before` zeros that are not counted in `axis`; no output reads beyond it.
+    """
+    pad = axis.pad - axis.up * before
     outputs, inputs = (_PERIODS * count for count in _period(axis))
     blocks = out.shape[1] // outputs
     done = blocks * outputs
