@@ -115,7 +115,8 @@ def _measure_rendering(
     with torch.inference_mode():
         if "speed" in args.only:
             known = [set(whole_levels(s.level_range)) for s in spaces.values()]
-            levels = sorted(set.intersection(*known))
+            coarsest = max(s.level_range[0] for s in spaces.values())
+            levels = sorted(set.intersection(*known)) or [coarsest]
             speeds = measure_speed(spaces, levels, args.repeats)
             result["speed"] = {label: speed.to_json() for label, speed in speeds.items()}
             for label, speed in speeds.items():

@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -28,8 +30,7 @@ _PERIODS = 8
 class Axis:
     """A filter along one axis."""
 
-    f: torch.Tensor
-    """Taps, float [taps]."""
+    taps: tuple[float, ...]
     up: int
     down: int
     pad: int
@@ -41,8 +42,8 @@ class Axis:
     @property
     def transposed(self) -> Axis:
         """What takes gradients of the output to gradients of the input: the same op."""
-        f, pad = self.f.flip(0), self.f.numel() - 1 - self.pad
-        return Axis(f, self.down, self.up, pad, self.length_out, self.length)
+        pad = len(self.taps) - 1 - self.pad
+        return Axis(self.taps[::-1], self.down, self.up, pad, self.length_out, self.length)
 
 
 def filter_axes(img: torch.Tensor, x: Axis, y: Axis) -> torch.Tensor:
@@ -137,19 +138,22 @@ def _period(axis: Axis) -> tuple[int, int]:
 
 def _inputs(axis: Axis, pad: int, begin: int, end: int) -> tuple[int, int]:
     """First and last input that outputs `begin` to before `end` read; last < first: none."""
-    taps = axis.f.numel()
     first = -((pad - axis.down * begin) // axis.up)
-    return first, (axis.down * (end - 1) + taps - 1 - pad) // axis.up
+    return first, (axis.down * (end - 1) + len(axis.taps) - 1 - pad) // axis.up
 
 
+@lru_cache(maxsize=256)
 def _matrix(
     axis: Axis, pad: int, outputs: tuple[int, int], inputs: tuple[int, int], dtype: torch.dtype
 ) -> torch.Tensor:
-    """Factors of inputs (first to last) in outputs (begin to end): [outputs, inputs]."""
-    m = torch.arange(*outputs)[:, None]
-    i = torch.arange(inputs[0], max(inputs[0], inputs[1] + 1))  # none where last < first
+    """Factors of inputs (first to last) in outputs (begin to end): [outputs, inputs].
+
+    Kept: layers ask for the same few again and again.
+    """
+    m = np.arange(*outputs)[:, None]
+    i = np.arange(inputs[0], inputs[1] + 1)  # none where last < first
     tap = axis.up * i - axis.down * m + pad
-    taps = axis.f.numel()
-    is_inside = (tap >= 0) & (tap < taps)
-    factors = axis.f.to(dtype).flip(0)[tap.clamp(0, taps - 1)]
-    return torch.where(is_inside, factors, factors.new_zeros(()))
+    count = len(axis.taps)
+    factors = np.array(axis.taps[::-1])[tap.clip(0, count - 1)]
+    with torch.inference_mode(False):  # training may be next to use it
+        return torch.from_numpy(np.where((tap >= 0) & (tap < count), factors, 0.0)).to(dtype)

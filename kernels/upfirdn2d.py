@@ -69,8 +69,10 @@ def _upfirdn2d_ref(
         return _filter_dense(x, f, up, down, pad, gain)
     lengths = [_length_out(x, f.numel(), up, down, pad, axis) for axis in (3, 2)]
     if _is_banded(x):
-        along_x = Axis(f, up, down, pad[0], x.shape[3], lengths[0])
-        along_y = Axis(f * gain, up, down, pad[2], x.shape[2], lengths[1])
+        taps = tuple(f.tolist())
+        along_x = Axis(taps, up, down, pad[0], x.shape[3], lengths[0])
+        scaled = tuple(tap * gain for tap in taps)
+        along_y = Axis(scaled, up, down, pad[2], x.shape[2], lengths[1])
         return filter_axes(x, along_x, along_y)
     x = _filter_axis(x, f, up, down, pad[0], lengths[0], axis=3)
     return _filter_axis(x, f * gain, up, down, pad[2], lengths[1], axis=2)

@@ -19,7 +19,6 @@ from model.training_data import RunData
 _VIEWS = 512
 _ABOUT = 0.125
 """Of their level, octaves above the coarsest: each shows nearly all, and there are some dozens."""
-_BATCH = 16
 _MOST = 1.25
 """Contrast is raised or lowered by so much at most: what is further off is not trained yet."""
 
@@ -45,12 +44,9 @@ def even_tone(
     if reals is None:
         return None
     windows = windows_like(space, reals.levels.tolist(), rng)
-    parts = []
-    for begin in range(0, len(windows), _BATCH):
-        breathe()
-        parts.append(render_all(space, windows[begin : begin + _BATCH]))
+    made = render_all(space, windows, lambda _share: breathe())
     (std, mean), (own_std, own_mean) = (
-        torch.std_mean(img.float(), dim=(0, 2, 3)) for img in (reals.images, torch.cat(parts))
+        torch.std_mean(img.float(), dim=(0, 2, 3)) for img in (reals.images, made)
     )
     factor = (std / own_std.clamp_min(1e-3)).clamp(1 / _MOST, _MOST)
     added = mean - factor * own_mean
