@@ -20,7 +20,7 @@ from PySide6.QtGui import QWheelEvent
 from PySide6.QtWidgets import QApplication
 
 from benchmarks.flight import Legs, Pilot, in_ms, memory_summary, scripted_flight
-from benchmarks.machine import resident_bytes
+from benchmarks.machine import memory_parts, resident_bytes
 from benchmarks.sums import percentile, slope
 from benchmarks.tables import write_json
 from benchmarks.training_beside import TELL_S
@@ -283,6 +283,7 @@ def memory(device: str, data: str, folder: Path, minutes: float, out: Path) -> d
             {
                 "minute": (time.monotonic() - began) / 60,
                 "rss_mb": samples[-1][1] / 1e6,
+                **{f"{name}_mb": size / 1e6 for name, size in memory_parts().items()},
                 "tile_cache_mb": app.viewport.stream.cache.bytes / 1e6,
                 "texture_pool_mb": app.viewport.pool_bytes / 1e6,
                 "threads": threading.active_count(),
@@ -294,8 +295,8 @@ def memory(device: str, data: str, folder: Path, minutes: float, out: Path) -> d
         write_json(out, {"result": result})
         print(pools[-1], flush=True)
     settled = [p for p in pools if p["minute"] >= 0.2 * pools[-1]["minute"]] or pools
-    for name in ("rss_mb", "tile_cache_mb", "texture_pool_mb", "threads"):
-        times = [p["minute"] for p in settled]
+    times = [p["minute"] for p in settled]
+    for name in pools[0].keys() - {"minute", "step"}:
         result[f"{name}_per_hour"] = 60 * slope(times, [p[name] for p in settled])
     result["threads_left"] = app.end()
     return result

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.metadata
 import os
 import platform
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 PACKAGES = ("torch", "numpy", "PySide6-Essentials", "moderngl", "cupy-cuda12x", "cupy-cuda13x")
 
@@ -57,6 +58,41 @@ def resident_bytes() -> int:
     if not statm.exists():
         return 0
     return int(statm.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+_HEAP_FIGURES = (
+    *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+    *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+)
+
+
+class _Mallinfo2(ctypes.Structure):
+    """What glibc (2.33 and later) says of its heaps, bytes; see `man mallinfo2`."""
+
+    _fields_: ClassVar = [(name, ctypes.c_size_t) for name in _HEAP_FIGURES]
+
+
+def memory_parts() -> dict[str, int]:
+    """What this process's memory consists of, bytes; only what the system tells.
+
+    Returns:
+        `anonymous`, `file` and `shared`: resident pages by kind (Linux). `used` and `free`: of the
+        C library's heaps, handed out and kept for later (glibc); not all that is free is resident.
+    """
+    parts: dict[str, int] = {}
+    status = Path("/proc/self/status")
+    if status.exists():
+        kinds = {"RssAnon": "anonymous", "RssFile": "file", "RssShmem": "shared"}
+        for line in status.read_text(encoding="ascii").splitlines():
+            name, _, value = line.partition(":")
+            if name in kinds:
+                parts[kinds[name]] = int(value.split()[0]) * 1024
+    ask = getattr(ctypes.CDLL(None), "mallinfo2", None) if os.name == "posix" else None
+    if ask is not None:
+        ask.restype = _Mallinfo2
+        info = ask()
+        parts |= {"used": info.uordblks + info.hblkhd, "free": info.fordblks}
+    return parts
 
 
 def _versions() -> dict[str, str]:

@@ -44,7 +44,7 @@ OCTAVES = 5
 _FIELD_PX = (2560, 2048)
 """Of the procedural image: the finest patches show its pixels."""
 TURN_S = 30.0
-"""Of training beside and alone: newer weights are shown about so often."""
+"""Of training beside and alone: long enough for an autosave and for weights that are shown."""
 TURNS = 2
 """Of a pair of processes."""
 _WARM_S = 5.0

@@ -307,7 +307,8 @@ class Run:
 
     def _even_tone(self) -> None:
         """Of the averaged weights of a scene without places, once its budget is used."""
-        if self.source.is_registered or self.preset.generator.z_dim:
+        is_one_scene = not (self.source.is_registered or self.preset.generator.z_dim)
+        if not is_one_scene or not self.trainer.ranks.is_first:  # who alone writes files
             return
         even_tone(self.space(), self.source, self.trainer.give_way)
 

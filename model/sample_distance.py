@@ -125,9 +125,5 @@ def _real(
 
 
 def _rendered(space: ScaleSpace, windows: Sequence[Window], breathe: Breathe) -> torch.Tensor:
-    """Windows of a patch, float32 [N, 3, P, P] in [-1, 1], on the CPU; a few at a time."""
-    parts = []
-    for begin in range(0, len(windows), _BATCH):
-        breathe()
-        parts.append(render_all(space, windows[begin : begin + _BATCH]))
-    return torch.cat(parts)
+    """See `render_all`; a few at a time."""
+    return render_all(space, windows, lambda _share: breathe(), _BATCH)

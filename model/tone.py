@@ -19,6 +19,8 @@ from model.training_data import RunData
 _VIEWS = 512
 _ABOUT = 0.125
 """Of their level, octaves above the coarsest: each shows nearly all, and there are some dozens."""
+_BATCH = 8
+"""Views that are rendered between two breaths."""
 _MOST = 1.25
 """Contrast is raised or lowered by so much at most: what is further off is not trained yet."""
 
@@ -44,7 +46,7 @@ def even_tone(
     if reals is None:
         return None
     windows = windows_like(space, reals.levels.tolist(), rng)
-    made = render_all(space, windows, lambda _share: breathe())
+    made = render_all(space, windows, lambda _share: breathe(), _BATCH)
     (std, mean), (own_std, own_mean) = (
         torch.std_mean(img.float(), dim=(0, 2, 3)) for img in (reals.images, made)
     )

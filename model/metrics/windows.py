@@ -185,17 +185,21 @@ def windows_like(
 
 
 def render_all(
-    space: ScaleSpace, windows: Sequence[Window], tick: Tick | None = None
+    space: ScaleSpace,
+    windows: Sequence[Window],
+    tick: Tick | None = None,
+    at_once: int | None = None,
 ) -> torch.Tensor:
     """Render any number of windows of one size, in their order: float32 [N, 3, H, W], cut to
-    [-1, 1] as the screen does, on the CPU. `tick` hears the fraction that is done."""
+    [-1, 1] as the screen does, on the CPU. `tick` hears the fraction that is done, after every
+    `at_once` windows: fewer let somebody else have the cores sooner, None is quickest."""
     if not windows:
         return torch.zeros(0, 3, space.patch_size, space.patch_size)
     groups: dict[tuple[float, Seed], list[int]] = {}
     for i, window in enumerate(windows):
         groups.setdefault((window.level, window.seed), []).append(i)
     out = torch.empty(len(windows), 3, windows[0].height, windows[0].width)
-    batch = max(1, BATCH_PIXELS // (windows[0].height * windows[0].width))
+    batch = at_once or max(1, BATCH_PIXELS // (windows[0].height * windows[0].width))
     done = 0
     with torch.inference_mode():
         for group in groups.values():

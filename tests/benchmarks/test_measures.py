@@ -13,7 +13,7 @@ import torch
 
 from benchmarks import rendering
 from benchmarks.app_bench import add_arguments, run
-from benchmarks.machine import describe_machine, machine_name, resident_bytes
+from benchmarks.machine import describe_machine, machine_name, memory_parts, resident_bytes
 from benchmarks.rendering import (
     LevelSpeed,
     Speed,
@@ -126,6 +126,10 @@ def test_the_machine_is_described_and_its_host_is_not() -> None:
     assert machine["cores"] >= 1 and machine["python"] and machine["torch"]
     assert platform.node() not in json.dumps(machine).split('"')
     assert resident_bytes() > 50e6
+    parts = memory_parts()
+    if "used" in parts:
+        block = torch.zeros(64 << 20, dtype=torch.uint8)
+        assert memory_parts()["used"] - parts["used"] > 0.9 * block.nbytes
 
 
 def test_machine_names_are_plain_file_names() -> None:
