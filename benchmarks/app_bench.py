@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         for target in targets:
             write_json(target, result)
             print(f"\nwrote {target}")
-    except (CheckpointError, FlightError, ValueError, OSError) as error:
+    except (FlightError, ValueError, OSError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     return 0

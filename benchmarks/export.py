@@ -30,7 +30,6 @@ import numpy as np
 from benchmarks.machine import describe_machine
 from benchmarks.tables import facts, write_json
 from explorer.shipped import PAINTING, shipped
-from model.header import CheckpointError
 from model.scale import density, level_of_density
 
 LIMIT_BYTES = 1_500_000_000
@@ -306,7 +305,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             result = measure_export(options, folder)
-        except (CheckpointError, ValueError, OSError, subprocess.CalledProcessError) as error:
+        except (ValueError, OSError, subprocess.CalledProcessError) as error:
             print(f"export: {error}", file=sys.stderr)
             return 1
     values = asdict(result) | {"passes": result.passes}

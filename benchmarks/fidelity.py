@@ -25,7 +25,7 @@ import torch
 from benchmarks.machine import describe_machine
 from benchmarks.rendering import place_in_field
 from benchmarks.tables import table, write_json
-from model.header import CheckpointError, read_header
+from model.header import read_header
 from model.metrics.fidelity import psnr
 from model.metrics.spectrum import decibels, high_band_power
 from model.space import ScaleSpace, Window
@@ -146,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return _report(options)
-    except (CheckpointError, ValueError, OSError) as error:
+    except (ValueError, OSError) as error:
         print(f"fidelity: {error}", file=sys.stderr)
         return 1
 

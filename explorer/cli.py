@@ -16,7 +16,6 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from explorer.shipped import PAINTING, shipped
-from model.header import CheckpointError
 from model.latent import Seed, parse_seed
 
 PROGRAM = "scalespace-explorer"
@@ -55,7 +54,7 @@ def run(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print(f"\n{PROGRAM}: stopped by Ctrl-C.", file=sys.stderr)
         return 130
-    except (UsageError, CheckpointError, ValueError) as error:
+    except (UsageError, ValueError) as error:
         return _fail(error, 2)
     except OSError as error:
         return _fail(error, 2 if isinstance(error, _INPUT_ERRORS) else 1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PySide6.QtGui import QImage
 
-from model.header import CheckpointError, read_header
+from model.header import read_header
 
 if TYPE_CHECKING:
     from explorer.messages import Pixels
@@ -40,6 +40,6 @@ def millimetres_per_unit(path: str) -> float | None:
         x0, y0, x1, y1 = (float(v) for v in crop)
         wide_mm, high_mm = (float(v) for v in source["size_mm"])
         mm = min((x1 - x0) * wide_mm / width, (y1 - y0) * high_mm / height)
-    except (CheckpointError, KeyError, TypeError, ValueError, ZeroDivisionError):
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return None
     return mm if math.isfinite(mm) and mm > 0 else None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from model.checkpoints import discriminator_beside
-from model.header import CheckpointError, read_header
+from model.header import read_header
 
 BEST = "best.safetensors"
 BEST_DISCRIMINATOR = discriminator_beside(BEST).name
@@ -32,7 +32,7 @@ class BestSoFar:
         try:
             kept = read_header(self.file).training
             self.distance, self.kimg = float(kept[DISTANCE]), float(kept["kimg"])
-        except (CheckpointError, KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError):
             pass  # none yet, or one that cannot be told from a worse one
 
     def look(

@@ -20,7 +20,7 @@ METADATA_KEY = "scalespace"
 _MAX_HEADER_BYTES = 64 << 20
 
 
-class CheckpointError(Exception):
+class CheckpointError(ValueError):
     """A file that cannot be opened as a checkpoint; the message says why and what to do."""
 
 

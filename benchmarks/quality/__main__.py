@@ -16,7 +16,7 @@ from benchmarks.quality.page import diagrams, load_results, page
 from benchmarks.quality.settings import PARTS, Settings, Truth
 from benchmarks.tables import write_json
 from explorer.progress import minutes
-from model.header import CheckpointError, CheckpointHeader, read_header
+from model.header import CheckpointHeader, read_header
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CHECKPOINTS = ROOT / "checkpoints"
@@ -91,7 +91,7 @@ def main(words: Sequence[str] | None = None) -> int:
     options = arguments().parse_args(words)
     try:
         _run(options)
-    except (CheckpointError, ValueError, OSError) as error:
+    except (ValueError, OSError) as error:
         print(f"quality: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
