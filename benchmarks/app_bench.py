@@ -58,7 +58,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure, print, write: 0, or 1 with one line on stderr."""
     from benchmarks.windows import FlightError
-    from model.header import CheckpointError
 
     try:
         result = _measure(args)

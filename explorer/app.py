@@ -31,7 +31,6 @@ from explorer.preview import decode_preview
 from explorer.settings import SettingsStore, default_store
 from explorer.shipped import ICON, PAINTING, shipped
 from explorer.training_desk import TrainingDesk
-from explorer.view_links import is_link
 from explorer.viewport import Viewport
 from model.allocator import bound_memory
 from model.header import CheckpointError, read_header
@@ -82,13 +81,8 @@ class App:
     def start(self) -> None:
         """Show the window; what it was told to open appears as soon as it can."""
         self.window.show()
-        path = self._path or str(shipped(PAINTING))
-        if is_link(path):
-            self.window.arrivals.take(path)
-            if self.window.places.is_expecting:
-                return
-            path = str(shipped(PAINTING))  # the notice says what is not at hand
-        self.open(path)
+        if self._path is None or not self.window.arrivals.take(self._path):
+            self.open(str(shipped(PAINTING)))
         self.training.offer_unfinished()
 
     def listen(self) -> None:

@@ -7,6 +7,7 @@ flown; a data set is told to whoever trains.
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from explorer.places import Places
 from explorer.shipped import PAINTING, SAMPLE_PATCHES, shipped
 from explorer.view_links import StillView, ViewError, is_link, scene_name
 
+log = logging.getLogger(__name__)
 _PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 _FILMS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
 _DATA_FILES = ("dataset.json", "labels.csv")
@@ -63,21 +65,25 @@ class Arrivals(QObject):
         places.find_scene = self.find_scene
         places.open_scene = self.open_asked.emit
 
-    def take(self, what: str) -> None:
-        """A path or a link has come."""
+    def take(self, what: str) -> bool:
+        """A path or a link has come; whether it brings the scene that is to be shown."""
         if is_link(what):
             self._go_text(what)
-            return
+            return self.places.is_expecting
         try:
-            self._take_path(what)
+            return self._take_path(what)
         except OSError as error:  # too long for a name, not allowed, gone
             name = Path(what).name[:_NAME_CHARS]
             self.notice.emit(
                 self.tr("{0} cannot be read: {1}").format(name, error.strerror or error)
             )
+            return False
 
-    def _take_path(self, what: str) -> None:
+    def _take_path(self, what: str) -> bool:
         """What to do with a path depends on what is there.
+
+        Returns:
+            Whether a scene is opened. A film may lead to one, but is none.
 
         Raises:
             OSError: Nobody can tell.
@@ -92,10 +98,13 @@ class Arrivals(QObject):
             thread = threading.Thread(target=self._look, args=(path,), name="look", daemon=True)
             self._threads = [t for t in self._threads if t.is_alive()] + [thread]
             thread.start()
+            return suffix in _PICTURES
         else:
             self.open_asked.emit(what)
             if (path / "state.resume").is_file():
                 self.run_come.emit(what)
+            return True
+        return False
 
     def take_samples(self) -> None:
         """The training pictures that ship have come."""
@@ -148,7 +157,8 @@ class Arrivals(QObject):
 
         try:
             view = read_view(path)
-        except OSError:
+        except Exception as error:  # noqa: BLE001  # the thread's boundary: files are odd
+            log.info("no view was read from %s: %s", path, error)
             view = None  # opening it will say why
         with contextlib.suppress(RuntimeError):  # the window has gone, and this with it
             self._looked.emit(str(path), view)

@@ -60,6 +60,13 @@ _MIN_BATCH = 2.0
 _GIVE_BACK_S = 3.0
 
 
+def _run_of(path: str, is_live: bool) -> str:
+    """The folder of the run that `path` is, or is a checkpoint of; '' where it is of none."""
+    place = Path(path)
+    folder = place if is_live or place.is_dir() else place.parent
+    return str(folder.resolve()) if is_live or (folder / "state.resume").is_file() else ""
+
+
 class InferenceThread:
     """Renders what the newest request asks for, in short batches."""
 
@@ -92,7 +99,7 @@ class InferenceThread:
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         # Owned by the thread from here on.
         self._space: ScaleSpace | None = None
-        self._name = ""
+        self._path = self._name = self._run_folder = ""
         self._batch_number = 0
         self._done: dict[TileKey, int] = {}
         self._exact: ExactJob | None = None
@@ -110,8 +117,8 @@ class InferenceThread:
 
     def open(self, request: OpenRequest) -> None:
         """Open another scene; the newest request wins."""
-        self.asked = request.path
         with self._wake:
+            self.asked = request.path
             self._open = request
             self._wake.notify()
 
@@ -166,14 +173,18 @@ class InferenceThread:
                     self._wake.wait()
                 if self._stopping:
                     break
-                opening, self._open = self._open, None
-                still = self._stills.popleft() if self._stills and opening is None else None
+                # A still is of what is open now.
+                still = self._stills.popleft() if self._stills else None
+                opening = None
+                if still is None:
+                    opening, self._open = self._open, None
                 request = self._request
-            if opening is not None:
+            if still is not None:
+                self._guard(lambda s=still: self._do_still(s), "The still was not saved", False)
+            elif opening is not None:
                 title = f"Cannot open {Path(opening.path).name}"
                 self._guard(lambda o=opening: self._do_open(o), title, False)
-            elif still is not None:
-                self._guard(lambda s=still: self._do_still(s), "The still was not saved", False)
+                self._settle()
             elif request is not None and self._has_work():
                 self._guard(lambda r=request: self._do_render(r), "Rendering stopped", True)
             elif self._may_draw_pictures():
@@ -192,6 +203,12 @@ class InferenceThread:
                     self._request = None
             text = str(error).strip() or type(error).__name__
             self._mailbox.put(Failure(title, text, traceback.format_exc(), fatal))
+
+    def _settle(self) -> None:
+        """Where what was asked for last could not be opened, what is open is what was asked for."""
+        with self._wake:
+            if self._open is None:
+                self.asked = self._path
 
     def _has_work(self) -> bool:
         request = self._request
@@ -224,7 +241,8 @@ class InferenceThread:
             space = live.space
         self._chunks.prepare(space)
         root = _render_root(space)
-        self._space, self._name = space, scene_name(request.path)
+        self._space, self._path, self._name = space, request.path, scene_name(request.path)
+        self._run_folder = _run_of(request.path, live is not None)
         self._done.clear()
         self._exact, self._exact_done = None, (None, 0)
         from model import why_no_kernels
@@ -242,6 +260,7 @@ class InferenceThread:
             device=device,
             has_latents=bool(getattr(space, "has_latents", False)),
             step=None if live is None else live.step,
+            run=self._run_folder,
             no_kernels=why_no_kernels(),
         )
         self._mailbox.put(Opened(info, root))
@@ -424,7 +443,8 @@ class InferenceThread:
 
     def _do_still(self, request: StillRequest) -> None:
         space = self._space
-        if space is None or request.scene != space.identity:
+        is_newer = bool(request.run) and request.run == self._run_folder
+        if space is None or not (request.scene == space.identity or is_newer):
             raise RuntimeError("the scene of this still was closed; open it and save again.")
         self._mailbox.put(Progress(f"Rendering {Path(request.file).name} ..."))
         job = ExactJob(
@@ -442,7 +462,7 @@ class InferenceThread:
         exact, half = request.exact, 0.5 / density(request.exact.level, space.patch_size)
         center = [o + side * half for o, side in zip(exact.origin_xy, exact.size, strict=True)]
         place = request.view or {"center": center, "level": exact.level, "size": exact.size}
-        scene = {"seed": seed_to_json(request.seed), "name": self._name, "identity": request.scene}
+        scene = {"seed": seed_to_json(request.seed), "name": self._name, "identity": space.identity}
         return view_from_json({**place, **scene})
 
     def _wants(self, job: ExactJob) -> bool:

@@ -21,7 +21,6 @@ from explorer.messages import (
     PicturesReady,
     SceneInfo,
 )
-from explorer.view_links import scene_name
 from model.latent import Latent, Seed, seed_from_json, seed_to_json, truncated
 
 if TYPE_CHECKING:
@@ -165,7 +164,7 @@ class Stars:
 
 def stars_file(folder: Path, scene: SceneInfo) -> Path:
     """Where the stars of `scene` are kept."""
-    return bookmarks_file(folder, scene.identity, scene_name(scene.path))
+    return bookmarks_file(folder, scene.kept_as, scene.kept_name)
 
 
 def _sorted(seeds: Iterable[Seed]) -> list[Seed]:

@@ -258,11 +258,13 @@ class MainWindow(QMainWindow):
             self.show_notice(self.tr("There is nothing of the picture in view."))
             return
         if Path(file).suffix.lower() not in STILL_FORMATS:
-            file += ".png"
+            file += ".png"  # `ask_still` has named it already
         here = self.places.here().to_json()
         view = {key: here[key] for key in ("center", "level", "size")}
         self.viewport.inference.save_still(
-            StillRequest(scene.identity, exact, file, self.viewport.stream.seed, view)
+            StillRequest(
+                scene.identity, exact, file, self.viewport.stream.seed, view, run=scene.run
+            )
         )
 
     def show_export(self) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from explorer.tile_grid import TileGrid, TileKey
+from explorer.view_links import scene_name
 from model.latent import Seed
 
 if TYPE_CHECKING:
@@ -40,8 +41,26 @@ class SceneInfo:
     """Whether a seed changes the picture."""
     step: int | None = None
     """Of training, where the scene is a run that is training; its weights become newer."""
+    run: str = ""
+    """Folder of the training run that the weights are of; '' where they are of none."""
     no_kernels: str = ""
     """Why no GPU kernels run, and what to do; '' where they do."""
+
+    @property
+    def kept_as(self) -> str:
+        """Names it where something of it is kept: a run by its folder, for its content changes."""
+        return self.run or self.identity
+
+    @property
+    def kept_name(self) -> str:
+        """The same, for people."""
+        return scene_name(self.run or self.path)
+
+    def continues(self, before: SceneInfo | None) -> bool:
+        """Whether these are newer weights of the run of `before`: the same scene, further on."""
+        if before is None or self.step is None:
+            return False
+        return bool(self.run) and self.run == before.run
 
 
 @dataclass(frozen=True)
@@ -99,6 +118,8 @@ class StillRequest:
     seed: Seed = 0
     view: dict[str, Any] = field(default_factory=dict)
     """`center`, `level` and `size` of the view, which the still carries; empty: the still's own."""
+    run: str = ""
+    """`SceneInfo.run`: newer weights of that will do as well."""
 
 
 @dataclass(frozen=True)

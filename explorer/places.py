@@ -112,6 +112,7 @@ class Places(QObject):
         self.find_scene: Callable[[StillView], str | None] = lambda _view: None
         """The path of the scene that a view is of, None where it is not at hand."""
         self.open_scene: Callable[[str], object] = lambda _path: None
+        self._opened: SceneInfo | None = None
         self._pending: StillView | None = None
         self._heading: Camera | None = None
         self._is_travelling = False
@@ -231,18 +232,24 @@ class Places(QObject):
         """What was to be shown in a scene will not be: it could not be opened."""
         self._pending = None
 
-    def _on_opened(self, info: SceneInfo) -> None:
+    def _begin(self, info: SceneInfo) -> None:
+        """Another scene: its bookmarks, and no view that was seen of it."""
         self.history.clear()
         self._heading = None
         try:
             file = None
             if self.folder is not None:
-                file = bookmarks_file(self.folder, info.identity, scene_name(info.path))
+                file = bookmarks_file(self.folder, info.kept_as, info.kept_name)
             self.bookmarks = Bookmarks(file)
         except (OSError, ViewError) as error:
             self.bookmarks = Bookmarks(None)
             self.notice.emit(self.tr("Bookmarks are not kept: {0}").format(error))
         self.bookmarks_changed.emit()
+
+    def _on_opened(self, info: SceneInfo) -> None:
+        before, self._opened = self._opened, info
+        if not info.continues(before):
+            self._begin(info)
         view, self._pending = self._pending, None
         if view is not None and self.is_here(view):
             state = self.viewport.view_state

@@ -90,7 +90,10 @@ class TrainingDesk(QObject):
         self._offered: Recipe | None = None
         self._question: QMessageBox | None = None
         self._closing = False
-        self._shown_once = False
+        self._shown_once = self._is_noted = False
+        """Of the run under way: whether its weights were shown, and its note is on the disk."""
+        self._waits_for_window = False
+        """There are newer weights, and the window is minimised."""
         self._handed_at = 0.0
         """When the newest weights were handed on."""
         self._drawn_since: float | None = None
@@ -237,7 +240,8 @@ class TrainingDesk(QObject):
         self._cancel_doctor()
         thread = TrainingThread(recipe, self._training_bell.rung.emit, self.config)
         thread.set_share(share)
-        self.thread_of_run, self._latest, self._shown_once = thread, thread, False
+        self.thread_of_run = self._latest = thread
+        self._shown_once = self._is_noted = self._waits_for_window = False
         self.panel.run.begin(recipe, share)
         if self._doctor is not None and not recipe.resume and not self._looked_all:
             self.panel.run.tell(self.tr("The doctor had not seen every file when this began."))
@@ -332,10 +336,18 @@ class TrainingDesk(QObject):
         if not self._shown_once:
             self._note_begun(thread.recipe)
         # Not what is shown: another scene may be about to open.
-        if not self._shown_once or self.inference.asked == ready.folder:
-            self._shown_once = True
-            self._handed_at = time.perf_counter()
-            self._show_run()
+        if self._shown_once and self.inference.asked != ready.folder:
+            return
+        # Nothing is painted of a minimised window, so that nothing is taken: it would pile up.
+        self._waits_for_window = self.window.isMinimized()
+        if not self._waits_for_window:
+            self._hand_on()
+
+    def _hand_on(self) -> None:
+        """Let the newest weights be drawn."""
+        self._waits_for_window, self._shown_once = False, True
+        self._handed_at = time.perf_counter()
+        self._show_run()
 
     def _on_opened(self, scene: SceneInfo) -> None:
         """Where these are newer weights: let all cores draw them."""
@@ -357,6 +369,7 @@ class TrainingDesk(QObject):
     def _note_begun(self, recipe: Recipe) -> None:
         try:
             self.unfinished.write(recipe)
+            self._is_noted = True
         except OSError as error:
             log.warning("A crash of this run will not be offered to be continued: %s", error)
 
@@ -371,7 +384,7 @@ class TrainingDesk(QObject):
         self.thread_of_run = None
         if not ended.kept:
             self._latest = None
-        if ended.kept or not thread.recipe.resume:
+        if self._is_noted:
             try:
                 self.unfinished.clear()
             except OSError as error:
@@ -449,6 +462,10 @@ class TrainingDesk(QObject):
             if event.type() in _INPUTS:
                 self._hold()
             return False
+        if event.type() == QEvent.Type.WindowStateChange and self._waits_for_window:
+            if not self.window.isMinimized():
+                self._hand_on()
+            return False
         if event.type() != QEvent.Type.Close or not self.is_training:
             return False
         event.ignore()
@@ -475,6 +492,7 @@ class TrainingDesk(QObject):
         if thread is not None:
             thread.stop(True)
             if thread.join(20.0):
-                self.unfinished.clear()
+                if self._is_noted:
+                    self.unfinished.clear()
             else:
                 log.warning("Training did not end in time; its last saved state is good.")

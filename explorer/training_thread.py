@@ -106,6 +106,8 @@ class TrainingThread:
         self._is_paused = False
         self._wants_snapshot = False
         self._stop: str = ""
+        self._is_ours = False
+        """Whether what lies in the folder is of this run, and not of one that it met there."""
         self._share = 1.0
         self._hold_until = self._drawing_until = 0.0
         self._publish_s = self.config.publish_s
@@ -214,29 +216,31 @@ class TrainingThread:
 
     def _run(self) -> None:
         lower_priority(self.config.niceness)
-        kept = finished = False
+        finished = False
         try:
-            kept, finished = self._train()
+            finished = self._train()
         except _Discarded:
             pass
         except Exception as error:  # noqa: BLE001  # the thread's boundary: it becomes a value
             self._tell_failure("Training ended", error)
+        kept = self._is_ours and (Path(self.recipe.folder) / "state.resume").exists()
         self._mailbox.put(TrainingEnded(self.recipe.folder, kept, finished))
 
-    def _train(self) -> tuple[bool, bool]:
-        """Prepare, train, end; whether a run is kept, and whether its budget is used up."""
-        from model.runs import STATE, remove_run
+    def _train(self) -> bool:
+        """Prepare, train, end; whether the budget is used up."""
+        from model.runs import remove_run
         from model.torch_threads import set_torch_threads
         from model.training_setup import close, prepare
 
         recipe, folder = self.recipe, Path(self.recipe.folder)
         if not recipe.resume and folder.exists() and any(folder.iterdir()):
             raise ValueError(f"{folder} is not empty; name a new folder for the run.")
+        self._is_ours = True
         set_torch_threads(self._pace.count)
         try:
             run = prepare(recipe, self._report, self._tell, early=True)
         except _Discarded:
-            if not recipe.resume:
+            if not recipe.resume or self._stop == "discard":
                 remove_run(folder)
             raise
         if run.trainer.device.type != "cpu":
@@ -252,7 +256,7 @@ class TrainingThread:
         finally:
             self._end_placing(run)
             close(run.source)
-        return (folder / STATE).exists(), run.trainer.finished
+        return run.trainer.finished
 
     def _steps(self, run: Run) -> None:
         """Train until the budget is used or somebody stops; a failure pauses."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSignalBlocker, Qt, QTimer
@@ -27,6 +26,8 @@ from PySide6.QtWidgets import (
 
 from explorer.camera_path import CameraPath, CameraPathError, load_path, save_path, tour
 from explorer.director import MAX_DURATION_S, MAX_HOLD_S, Director, FlightLog, PreviewFlight
+from explorer.messages import SceneInfo
+from explorer.panels.file_dialogs import confirmed, with_ending
 from explorer.panels.film_bar import FilmBar
 from explorer.panels.key_pictures import KeyPictures
 from explorer.panels.timeline import Timeline
@@ -52,6 +53,7 @@ class DirectorPanel(QDockWidget):
         self.director = Director(self._refresh)
         self.film = FilmBar(window)
         self._log: FlightLog | None = None
+        self._scene = self.viewport.scene
         self._preview: PreviewFlight | None = None
         self.pictures = KeyPictures(self.viewport)
         self._sampling = QTimer(self)
@@ -179,7 +181,7 @@ class DirectorPanel(QDockWidget):
         self.film.changed.connect(self._refresh)
         viewport.frame_painted.connect(self._frame_painted)
         viewport.exact_shown.connect(lambda _s: QTimer.singleShot(0, self._rested))
-        viewport.scene_opened.connect(lambda _info: self._scene_opened())
+        viewport.scene_opened.connect(self._scene_opened)
         self._window.closed.connect(self._end)
 
     # What is shown.
@@ -231,10 +233,11 @@ class DirectorPanel(QDockWidget):
                     self.timeline.update()
                     return
 
-    def _scene_opened(self) -> None:
-        """Pictures were of another scene; the flight stays, it may fit this one."""
+    def _scene_opened(self, scene: SceneInfo) -> None:
+        """Pictures were of other weights; the flight stays, it may fit this scene."""
+        before, self._scene = self._scene, scene
         self.pictures.forget()
-        if self._log is not None:
+        if self._log is not None and not scene.continues(before):
             self._log = FlightLog()  # what was flown before was another scene
         self._refresh()
 
@@ -430,11 +433,11 @@ class DirectorPanel(QDockWidget):
 
     def ask_save(self) -> None:
         """Let the person choose where the flight goes."""
-        name, _ = QFileDialog.getSaveFileName(
-            self, self.tr("Save the flight"), "flight.json", self.tr("Camera paths (*.json)")
-        )
-        if name:
-            self.save(name if Path(name).suffix else f"{name}.json")
+        title, kinds = self.tr("Save the flight"), self.tr("Camera paths (*.json)")
+        name, _ = QFileDialog.getSaveFileName(self, title, "flight.json", kinds)
+        chosen = name and confirmed(self, title, name, with_ending(name, ".json", (".json",)))
+        if chosen:
+            self.save(chosen)
 
     def save(self, file: str) -> None:
         """Write the flight; the app plays it, and `record --path` films it."""

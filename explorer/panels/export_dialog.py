@@ -43,6 +43,7 @@ from PySide6.QtWidgets import (
 from explorer.api import work_folder
 from explorer.cli import PROGRAM
 from explorer.messages import SceneInfo
+from explorer.panels.file_dialogs import with_ending
 from explorer.viewport import Viewport
 from model.scale import density
 
@@ -253,7 +254,9 @@ class ExportDialog(QDialog):
 
     def _show_scene(self, scene: SceneInfo) -> None:
         """Another scene: its levels, and a file named after it."""
-        self._scene = scene
+        before, self._scene = self._scene, scene
+        if scene.continues(before):
+            return
         low, high = scene.level_range
         self.slider.setRange(round(low * _STEPS_PER_OCTAVE), round(high * _STEPS_PER_OCTAVE))
         self.level.setRange(low, high)
@@ -280,7 +283,8 @@ class ExportDialog(QDialog):
     def _new_suffix(self) -> None:
         """The file's ending is that of the format."""
         if self.file.text():
-            self.file.setText(str(Path(self.file.text()).with_suffix(self.format.currentData())))
+            ending = self.format.currentData()
+            self.file.setText(with_ending(self.file.text(), ending, tuple(self._formats)))
 
     def refresh(self) -> None:
         """Show size, disk, and what can be done."""

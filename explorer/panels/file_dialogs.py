@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from PySide6.QtCore import QCoreApplication, QStandardPaths
-from PySide6.QtWidgets import QFileDialog, QWidget
+from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
+
+from explorer.stills import STILL_FORMATS
 
 _OPEN_FILTER = (
     "Scale spaces and images (*.safetensors *.png *.jpg *.jpeg *.tif *.tiff *.webp);;All files (*)"
@@ -35,7 +38,29 @@ def choose_still(parent: QWidget, scene: str) -> str:
     """Where a still of `scene` (its name) goes; an empty text where nothing was chosen."""
     folder = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.PicturesLocation)
     proposal = str(Path(folder) / f"{scene}-{time.strftime('%Y%m%d-%H%M%S')}.png")
-    return QFileDialog.getSaveFileName(parent, _tr("Save a still"), proposal, _STILL_FILTER)[0]
+    title = _tr("Save a still")
+    name = QFileDialog.getSaveFileName(parent, title, proposal, _STILL_FILTER)[0]
+    if not name or Path(name).suffix.lower() in STILL_FORMATS:
+        return name
+    return confirmed(parent, title, name, f"{name}.png")
+
+
+def with_ending(name: str, ending: str, endings: Iterable[str]) -> str:
+    """`name` with `ending`, in place of that of `endings` which it has; else after all of it."""
+    path = Path(name)
+    return str(path.with_suffix(ending)) if path.suffix.lower() in endings else name + ending
+
+
+def confirmed(parent: QWidget, title: str, chosen: str, name: str) -> str:
+    """`name`, which a dialog's `chosen` became; '' where that is a file and is to stay.
+
+    The dialog has asked about `chosen`, not about what became of it.
+    """
+    if name == chosen or not Path(name).is_file():
+        return name
+    text = _tr("{0} already exists. Replace it?").format(Path(name).name)
+    answer = QMessageBox.question(parent, title, text)
+    return name if answer == QMessageBox.StandardButton.Yes else ""
 
 
 def _tr(text: str) -> str:

@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 
 from explorer.camera_path import CameraPath
 from explorer.film_process import FilmOrder, FilmProcess
+from explorer.panels.file_dialogs import confirmed, with_ending
 from explorer.panels.film_dialog import FilmChoice, FilmDialog
 
 if TYPE_CHECKING:
@@ -88,12 +89,14 @@ class FilmBar(QWidget):
             ".png": "PNG (*.png)",
             "": self.tr("Folder of PNG frames (*)"),
         }
+        title = self.tr("Export film")
         name, _ = QFileDialog.getSaveFileName(
-            self, self.tr("Export film"), f"{stem}{choice.suffix}", filters[choice.suffix]
+            self, title, _film_name(str(stem), choice.suffix), filters[choice.suffix]
         )
-        if not name:
+        chosen = name and confirmed(self, title, name, _film_name(name, choice.suffix))
+        if not chosen:
             return
-        out = Path(name).with_suffix(choice.suffix)
+        out = Path(chosen)
         self.export(path, out, choice, resume=self._goes_on(out, choice))
 
     def _goes_on(self, out: Path, choice: FilmChoice) -> bool:
@@ -166,3 +169,11 @@ class FilmBar(QWidget):
             ).format(f"{self.process.fraction:.0%}")
         self._window.show_notice(text)
         self._show()
+
+
+def _film_name(name: str, suffix: str) -> str:
+    """Where a film of `name` goes. A folder of frames has no point in its name: that is a file."""
+    if suffix:
+        return with_ending(name, suffix, (".mp4", ".webm", ".png"))
+    path = Path(name)
+    return str(path.with_name(path.name.replace(".", "-")))

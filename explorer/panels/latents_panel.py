@@ -239,11 +239,10 @@ class LatentsPanel(QDockWidget):
 
     def _show_scene(self, scene: SceneInfo) -> None:
         """Another scene, with other stars."""
-        same = self._scene is not None and self._scene.path == scene.path
-        self._scene = scene
+        before, self._scene = self._scene, scene
         self.single.setVisible(not scene.has_latents)
         self.many.setVisible(scene.has_latents)
-        if not same or scene.step is None:
+        if not scene.continues(before):
             self.pictures.forget()
             try:
                 self.stars = Stars(self.folder and stars_file(self.folder, scene))

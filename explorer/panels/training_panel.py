@@ -277,7 +277,7 @@ class RunPage(QWidget):
         self.samples.clear()
         self.samples_text.setText(self.tr("Samples: none yet"))
         self.tell("")
-        self.is_paused = False
+        self.is_paused = self._is_stopping = False
         self._enable(running=True)
         for button in (self.pause, self.snapshot, self.view):
             button.setEnabled(False)
@@ -291,7 +291,7 @@ class RunPage(QWidget):
             self.state.setText(f"{phase.text[:1].upper()}{phase.text[1:]} …{percent}")
             self.progress.setValue(round(1000 * (phase.fraction or 0)))
             return
-        for button in (self.pause, self.snapshot, self.view):
+        for button in (self.view,) if self._is_stopping else (self.pause, self.snapshot, self.view):
             button.setEnabled(True)
         texts = {PAUSED: self.tr("Paused."), SAVING: self.tr("Saving …")}
         if phase.name in texts:
@@ -340,6 +340,7 @@ class RunPage(QWidget):
 
     def stopping(self) -> None:
         """A stop was asked for; it comes after the step under way."""
+        self._is_stopping = True
         self.state.setText(self.tr("Stopping …"))
         for button in (self.pause, self.snapshot, self.keep, self.discard):
             button.setEnabled(False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from explorer.camera_path import CameraPath, Keyframe, flight
 from explorer.places import read_place
 from explorer.recorder import FilmSpec, record_film
 from explorer.settings import SettingsStore
+from explorer.shipped import PAINTING, shipped
 from explorer.view_links import StillView, ViewError, format_link
 from explorer.view_metadata import film_fields, read_view
 from tests.explorer.conftest import MakeApp
@@ -280,6 +282,37 @@ def test_a_dropped_path_is_flown_and_a_dropped_link_is_gone_to(
     (tmp_path / "broken.json").write_text('{"keyframes": 3}')
     assert drop(app.window, tmp_path / "broken.json")
     assert "keyframes" in app.window.notice.text()
+
+
+def test_a_picture_with_odd_fields_is_opened_all_the_same(
+    make_app: MakeApp, qtbot: QtBot, tmp_path: Path
+) -> None:
+    """A PNG may name a field in Latin-1; libvips wants UTF-8."""
+    plain, odd = tmp_path / "plain.png", tmp_path / "odd.png"
+    Image.new("RGB", (64, 64)).save(plain)
+    data = "\u00dcberschrift".encode("latin-1") + b"\0text"
+    chunk = b"tEXt" + data
+    field = len(data).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
+    header = plain.read_bytes()
+    odd.write_bytes(header[:33] + field + header[33:])  # after the signature and IHDR
+    app = make_app()
+    until_exact(qtbot, app)
+    assert drop(app.window, odd)
+    qtbot.waitUntil(lambda: app.inference.asked == str(odd), timeout=WAIT_MS)
+
+
+def test_what_is_named_at_the_start_is_taken_like_what_is_dropped(
+    make_app: MakeApp, qtbot: QtBot, tmp_path: Path
+) -> None:
+    """A data set is looked at beside the painting; a missing file is one message."""
+    folder = tmp_path / "patches"
+    folder.mkdir()
+    for number in range(3):
+        Image.new("RGB", (64, 64), (number, 0, 0)).save(folder / f"{number}.png")
+    app = make_app(path=str(folder))
+    until_exact(qtbot, app)
+    assert app.inference.asked == str(shipped(PAINTING))
+    assert app.window.panels["training"].isVisible()
 
 
 def test_dropped_training_pictures_are_told_and_not_opened(

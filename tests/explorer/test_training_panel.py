@@ -26,7 +26,7 @@ from explorer.panels.training_plots import MAX_POINTS, TrainingPlots
 from explorer.settings import SettingsStore
 from explorer.tile_grid import APRON_PX
 from explorer.training_desk import YIELD_S
-from explorer.training_messages import LiveSpace, SamplesSaved, TrainingTick
+from explorer.training_messages import SAVING, LiveSpace, Phase, SamplesSaved, TrainingTick
 from explorer.training_thread import BesideConfig
 from explorer.unfinished_run import FILE, UnfinishedRun
 from model.data.report import DoctorReport, PatchFacts
@@ -295,6 +295,26 @@ def test_a_run_that_a_crash_ended_is_offered_and_goes_on(
     assert recipe.resume and recipe.data == str(data)
     qtbot.waitUntil(lambda: panel.run.plots.speed.points("windows/s") > 0, timeout=SLOW_MS)
     assert app.training.unfinished.find() is None  # it is training now
+
+
+def test_a_run_that_fails_leaves_the_note_of_another_and_a_stopping_one_offers_nothing(
+    app: App, data: Path, tmp_path: Path, qtbot: QtBot
+) -> None:
+    other = UnfinishedRun(tmp_path / "settings")  # another window trains
+    other.write(recipe_for(data, tmp_path / "other"))
+    panel = panel_of(app)
+    panel.show()
+    app.training.begin(recipe_for(tmp_path / "nothing", tmp_path / "run"))
+    stopped(app, qtbot)
+    assert (tmp_path / "settings" / FILE).exists()
+    assert app.window.failure_dialog is not None
+    app.window.failure_dialog.close()
+    begin(app, data, tmp_path / "run", qtbot)
+    panel.run.keep.click()
+    panel.run.show_phase(Phase(SAVING, "", None))
+    assert not panel.run.pause.isEnabled() and not panel.run.snapshot.isEnabled()
+    stopped(app, qtbot)
+    assert (tmp_path / "settings" / FILE).exists()
 
 
 def test_a_crash_without_a_saved_state_is_not_offered(tmp_path: Path) -> None:

@@ -398,6 +398,38 @@ def test_a_stop_while_it_is_prepared_leaves_nothing(
     assert not watched.end().kept and not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_stop_while_a_run_is_taken_up_again_keeps_it_or_removes_it(
+    watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: bool
+) -> None:
+    assert watch(kimg=0.04).end().kept
+    asked, go = threading.Event(), threading.Event()
+
+    def slow(collection: object, size: int, report: object, *_more: object) -> None:
+        asked.set()
+        go.wait(20)
+        report("reading patches", 0.5)  # type: ignore[operator]
+
+    monkeypatch.setattr("model.training_sets.unplaced_data", slow)
+    again = watch(resume=True, kimg=0.08)
+    assert asked.wait(20)
+    again.thread.stop(keep)
+    go.set()
+    assert again.end().kept is keep and (tmp_path / "run").exists() is keep
+
+
+def test_what_fails_says_whether_the_run_is_still_there(watch, data: Path) -> None:
+    assert watch(kimg=0.04).end().kept
+    refused = watch(kimg=0.04)  # another run is there
+    assert "not empty" in refused.wait(Failure)[0].text and not refused.end().kept
+    data.rename(data.with_name("gone"))
+    try:
+        moved = watch(resume=True, kimg=0.08)
+        assert moved.wait(Failure) and moved.end().kept
+    finally:
+        data.with_name("gone").rename(data)
+
+
 def test_a_recipe_survives_json(tmp_path: Path) -> None:
     recipe = recipe_for(tmp_path / "a", tmp_path / "b", levels=(0.0, 3.5), exclude=("x.png",))
     assert recipe_from_json(json.loads(json.dumps(recipe.to_json()))) == recipe

@@ -1,0 +1,166 @@
+"""Newer weights of a run are the same scene: what a person keeps and has begun stays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from pytestqt.qtbot import QtBot
+
+from explorer.app import App
+from explorer.camera import Camera
+from explorer.messages import OpenRequest, SceneInfo
+from explorer.settings import SettingsStore
+from explorer.training_messages import LiveSpace
+from tests.explorer.conftest import MakeApp
+from tests.explorer.fakes import FakeSpace
+
+WAIT_MS = 30_000
+
+
+class Learning:
+    """A run that is `step` steps old, as the inference thread sees it."""
+
+    def __init__(self, app: App, folder: Path, has_latents: bool = False) -> None:
+        self.app, self.folder, self.step, self.has_latents = app, str(folder), 0, has_latents
+        app.inference.live = self._live
+
+    def _live(self, path: str) -> LiveSpace | None:
+        if path != self.folder:
+            return None
+        space = FakeSpace(identity=f"run@{self.step}", has_latents=self.has_latents)
+        return LiveSpace(space, self.step)
+
+    def learn(self, qtbot: QtBot) -> None:
+        """Show newer weights, and wait for their exact frame."""
+        self.step += 100
+        self.app.inference.open(OpenRequest(self.folder))
+        viewport = self.app.viewport
+        qtbot.waitUntil(
+            lambda: viewport.scene is not None and viewport.scene.step == self.step, timeout=WAIT_MS
+        )
+        qtbot.waitUntil(lambda: viewport.is_exact, timeout=WAIT_MS)
+
+
+def info(identity: str, path: str, step: int | None = None, run: str = "") -> SceneInfo:
+    return SceneInfo(
+        identity, "x", path, 64, (1.0, 1.0), (0.0, 4.0), "cpu", False, step=step, run=run
+    )
+
+
+def test_what_continues_what() -> None:
+    first, second = info("r@1", "r", 1, "/r"), info("r@2", "r", 2, "/r")
+    ended, other = info("abc", "r/checkpoint.safetensors", None, "/r"), info("q@2", "q", 2, "/q")
+    assert second.continues(first) and second.continues(ended)
+    assert not any(s.continues(second) for s in (ended, other, info("abc", "x.png")))
+    assert not second.continues(None)
+    assert first.kept_as == second.kept_as == ended.kept_as == "/r" != other.kept_as
+    assert first.kept_name == ended.kept_name == "r" and info("abc", "a/x.png").kept_as == "abc"
+
+
+def test_bookmarks_history_a_recording_and_an_order_stay(
+    make_app: MakeApp, qtbot: QtBot, tmp_path: Path
+) -> None:
+    run = tmp_path / "runs" / "stars"
+    run.mkdir(parents=True)
+    app = make_app(store=SettingsStore(tmp_path / "settings"))
+    learning, places = Learning(app, run), app.window.places
+    learning.learn(qtbot)
+    app.viewport.view_state.jump_to(Camera(0.1, -0.05, 1.5))
+    app.viewport.wake()
+    qtbot.waitUntil(lambda: app.viewport.is_exact, timeout=WAIT_MS)
+    places.note_here()
+    places.add_bookmark("the moon")
+    director = app.window.panels["director"]
+    director.show()
+    director.toggle_recording()
+    flown = director._log
+    app.window.show_export()
+    dialog = app.window.export_dialog
+    assert dialog is not None and flown is not None
+    dialog.level.setValue(3.5)
+    dialog.file.setText(str(tmp_path / "mine.tif"))
+    views = len(places.history)
+    assert views > 1
+    learning.learn(qtbot)
+    assert [places.bookmarks[i].name for i in range(len(places.bookmarks))] == ["the moon"]
+    assert len(places.history) >= views and places.history.can_go_back
+    assert director._log is flown
+    assert dialog.level.value() == 3.5 and dialog.file.text() == str(tmp_path / "mine.tif")
+    assert dialog._scene == app.viewport.scene
+    dialog.close()
+    # The run is over, and another day its folder or its checkpoint is opened.
+    (run / "state.resume").write_bytes(b"")
+    app.inference.live = lambda _path: None
+    for path in (run, run / "checkpoint.safetensors"):
+        app.inference.open(OpenRequest("elsewhere.fake"))
+        qtbot.waitUntil(lambda: app.viewport.scene.path == "elsewhere.fake", timeout=WAIT_MS)  # type: ignore[union-attr]
+        assert not len(places.bookmarks) and not places.history.can_go_back
+        app.inference.open(OpenRequest(str(path)))
+        qtbot.waitUntil(lambda p=path: app.viewport.scene.path == str(p), timeout=WAIT_MS)  # type: ignore[misc, union-attr]
+        assert [places.bookmarks[i].name for i in range(len(places.bookmarks))] == ["the moon"]
+
+
+def test_a_still_is_saved_of_whichever_weights_are_there(
+    make_app: MakeApp, qtbot: QtBot, tmp_path: Path
+) -> None:
+    app = make_app()
+    learning = Learning(app, tmp_path / "run")
+    learning.learn(qtbot)
+    before, after = tmp_path / "before.png", tmp_path / "after.png"
+    learning.step += 100
+    app.window.save_still(str(before))  # first in the queue
+    app.inference.open(OpenRequest(learning.folder))
+    qtbot.waitUntil(before.exists, timeout=WAIT_MS)
+    app.viewport.setUpdatesEnabled(False)  # the window does not hear of the newer weights
+    learning.step += 100
+    app.inference.open(OpenRequest(learning.folder))
+    qtbot.waitUntil(lambda: app.inference._space.identity == "run@300", timeout=WAIT_MS)  # type: ignore[union-attr]
+    app.window.save_still(str(after))
+    qtbot.waitUntil(after.exists, timeout=WAIT_MS)
+    app.viewport.setUpdatesEnabled(True)
+    assert app.window.failure_dialog is None
+
+
+def test_what_cannot_be_opened_does_not_stop_the_run_from_being_shown(
+    make_app: MakeApp, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app()
+    learning = Learning(app, tmp_path / "run")
+    learning.learn(qtbot)
+
+    def broken(path: str, device: str, precision: str) -> FakeSpace:
+        raise ValueError(f"{path} is no picture.")
+
+    monkeypatch.setattr(app.inference, "_opener", broken)
+    app.inference.open(OpenRequest("broken.png"))
+    qtbot.waitUntil(lambda: app.window.failure_dialog is not None, timeout=WAIT_MS)
+    assert app.window.failure_dialog is not None
+    app.window.failure_dialog.close()
+    assert app.inference.asked == learning.folder and app.viewport.scene is not None
+    assert app.viewport.scene.step == learning.step
+
+
+@pytest.mark.usefixtures("qapp")
+def test_nothing_is_drawn_for_a_minimised_window(
+    make_app: MakeApp, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from explorer.training_messages import WeightsReady
+    from explorer.training_thread import TrainingThread
+    from model.training_setup import Recipe
+
+    app = make_app()
+    desk, recipe = app.training, Recipe(str(tmp_path), str(tmp_path / "run"))
+    thread = TrainingThread(recipe, lambda: None)
+    shown: list[int] = []
+    monkeypatch.setattr(desk, "_show_run", lambda: shown.append(1))
+    desk._accept(thread, WeightsReady(recipe.folder, 1))
+    assert len(shown) == 1
+    app.inference.asked = recipe.folder
+    app.window.setWindowState(Qt.WindowState.WindowMinimized)
+    for step in range(2, 5):
+        desk._accept(thread, WeightsReady(recipe.folder, step))
+    assert len(shown) == 1
+    app.window.setWindowState(Qt.WindowState.WindowNoState)
+    assert len(shown) == 2  # once, for all of them
