@@ -90,6 +90,11 @@ def _run_command(command: str, argv: Sequence[str]) -> int:
 
 def _run_app(argv: Sequence[str]) -> int:
     args = _app_parser().parse_args(argv)
+    if args.version:
+        from importlib import metadata
+
+        print(PROGRAM, metadata.version(PROGRAM))
+        return 0
     from explorer.view_links import is_link
 
     linked = args.scene is not None and is_link(args.scene)
@@ -123,6 +128,7 @@ def _app_parser() -> argparse.ArgumentParser:
         help="what to open: a trained scale space, a picture of any size, or the folder of a "
         "training run, a scalespace: link; without it, the painting that ships",
     )
+    parser.add_argument("--version", action="store_true", help="say which version this is")
     parser.add_argument(
         "--new-window", action="store_true", help="also where a window is open already"
     )
