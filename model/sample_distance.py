@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
@@ -81,7 +82,8 @@ class SampleDistance:
             second, levels = _real(source, float(level), WINDOWS, rng, breathe)
             real = self._parts(first, rng)
             floor = self._between(real, self._parts(second, rng), breathe)
-            self._octaves[f"{round(level)}"] = _Octave(real, max(floor, _LEAST_FLOOR), levels)
+            name = f"{math.floor(level + 0.5)}"
+            self._octaves[name] = _Octave(real, max(floor, _LEAST_FLOOR), levels)
 
     def measure(self, space: GeneratorSpace, breathe: Breathe = lambda: None) -> dict[str, float]:
         """By octave ('0', '1'...) the distance of generated windows, over that of real ones."""

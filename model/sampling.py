@@ -20,6 +20,8 @@ class LevelShare:
     share: float
 
 
+_SPREAD = np.array([0.7548776662466927, 0.5698402909980532])
+"""From one window of a group to the next, of each axis: Roberts 2018, the R2 sequence."""
 _WHOLE = 0.25
 """Octaves next to the coarsest level in which a window shows about the whole scene."""
 
@@ -62,23 +64,56 @@ def draw_windows(
     field_size: tuple[float, float],
     alignment: int,
     rng: np.random.Generator,
+    residues: int | None = None,
 ) -> list[Window]:
     """Windows of one patch each, uniform over the field, at one position modulo `alignment`.
 
-    The sub-pixel phase is uniform as well. A window that does not fit, at levels about 0, is
-    centred and reaches over the edge by less than one alignment.
+    That position is drawn for each group, the sub-pixel phase for each window. Places of a group
+    are spread over the field. A window that does not fit is centred.
+
+    Args:
+        level: Octaves.
+        count: Windows.
+        patch_size: Pixels.
+        field_size: Width and height, field units.
+        alignment: Pixels; see above.
+        rng: Says where.
+        residues: How many positions modulo `alignment` there are, where each costs something: then
+            a window may reach over the edge by less than what lies between two; None: all.
     """
     d = density(level, patch_size)
-    windows = []
-    for _ in range(count):
-        origin = []
-        for side in field_size:
-            low = math.ceil(-side / 2 * d / alignment)
-            high = math.floor((side / 2 * d - patch_size) / alignment)
-            if high < low:
-                low = high = round((-patch_size / 2) / alignment)
-            cell = int(rng.integers(low, high + 1))
-            phase = int(rng.integers(PHASE_STEPS)) / PHASE_STEPS if high > low else 0.0
-            origin.append((cell * alignment + phase) / d)
-        windows.append(Window((origin[0], origin[1]), level, patch_size, patch_size))
-    return windows
+    between = alignment // (residues or alignment)
+    shift = rng.random(2)
+    places = (shift + np.arange(count)[:, None] * _SPREAD) % 1
+    axes = [
+        _origins(side * d, patch_size, shares, alignment, between, rng) / d
+        for side, shares in zip(field_size, places.T, strict=True)
+    ]
+    return [Window((float(x), float(y)), level, patch_size, patch_size) for x, y in zip(*axes)]
+
+
+def _origins(
+    extent: float,
+    size: int,
+    shares: np.ndarray,
+    alignment: int,
+    between: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """First pixels of windows of `size` in `extent` pixels about 0, one for each of `shares`.
+
+    A share, 0 to 1, says which of the places modulo `alignment` it is.
+    """
+    low, high = -extent / 2, extent / 2 - size
+    if high <= low:
+        return np.full(len(shares), float(round((low + high) / 2)))
+    any_place = rng.uniform(low, high)
+    first = math.floor(any_place / between + (0.5 if between > 1 else 0.0)) * between
+    phases = rng.integers(PHASE_STEPS, size=len(shares)) / PHASE_STEPS
+    begin = np.ceil((low - first - phases) / alignment)
+    end = np.floor((high - first - phases) / alignment)
+    cells = np.minimum(begin + np.floor(shares * (end - begin + 1)), end)
+    # With less room than an alignment that phase may not fit, but this one does.
+    fits = end >= begin
+    phase = math.floor((any_place - math.floor(any_place)) * PHASE_STEPS) / PHASE_STEPS
+    return first + np.where(fits, cells * alignment + phases, phase)

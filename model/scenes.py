@@ -63,6 +63,10 @@ class ScenesData:
         images = torch.cat([part.images for part in parts])
         return Reals(images[order], torch.cat([part.levels for part in parts])[order])
 
+    def level_near(self, level: float) -> float:
+        """That of the patch of any scene whose own is nearest."""
+        return min((s.level_near(level) for s in self._scenes), key=lambda v: abs(v - level))
+
 
 def _reaches(scene: PatchData, level: float) -> bool:
     low, high = scene.level_range

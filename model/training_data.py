@@ -69,6 +69,11 @@ class TrainingData(Protocol):
         """`count` real patches of about `level`; None: the truth of the same windows serves."""
         ...
 
+    def level_near(self, level: float) -> float:
+        """The level next to `level` of which there are windows: where patches have only some
+        levels, whole ones for example, a discriminator would tell real ones by theirs."""
+        ...
+
 
 class RunData(TrainingData, Protocol):
     """A data set that a run can also show."""
@@ -108,6 +113,10 @@ class PictureData:
     def reals(self, level: float, count: int, rng: np.random.Generator) -> Reals | None:
         """None: windows of the picture itself."""
         return None
+
+    def level_near(self, level: float) -> float:
+        """Every level is there."""
+        return level
 
 
 class PatchData:
@@ -160,13 +169,20 @@ class PatchData:
         """
         coarsest, finest = self.level_range
         reach = min(_REACH, max(_LEAST_REACH, min(level - coarsest, finest - level)))
-        low, near, high = np.searchsorted(self._levels, [level - reach, level, level + reach])
-        first = min(low, max(0, near - _NEAREST // 2))
-        last = max(high, min(len(self._levels), near + _NEAREST // 2))
+        first, near, last = np.searchsorted(self._levels, [level - reach, level, level + reach])
+        if last - first < _NEAREST:
+            first = min(first, max(0, near - _NEAREST // 2))
+            last = max(last, min(len(self._levels), near + _NEAREST // 2))
         chosen = rng.integers(first, last, count)
         pixels = torch.from_numpy(self._images[self._order[chosen]])
         images = pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
         return Reals(images, torch.from_numpy(self._levels[chosen]).float())
+
+    def level_near(self, level: float) -> float:
+        """That of the patch whose own is nearest."""
+        after = int(np.searchsorted(self._levels, level))
+        beside = self._levels[max(after - 1, 0) : after + 1]
+        return float(beside[np.abs(beside - level).argmin()])
 
 
 class PlacedData:
@@ -214,9 +230,19 @@ class PlacedData:
         known = np.stack([self._known(w) for w in windows])
         return Truth(images, torch.from_numpy(known)[:, None])
 
-    def reals(self, level: float, count: int, rng: np.random.Generator) -> Reals:
-        """Patches as they are: the composed picture is softer."""
-        return self.patches.reals(level, count, rng)
+    def reals(self, level: float, count: int, rng: np.random.Generator) -> Reals | None:
+        """Patches as they are: the composed picture is softer. None where none is of the level."""
+        near = self.patches.level_near(level)
+        if abs(near - level) > _REACH:
+            return None
+        reals = self.patches.reals(near, count, rng)
+        if len(reals.levels.unique()) > 1:
+            return reals
+        return Reals(reals.images, torch.full_like(reals.levels, level))  # see `level_near`
+
+    def level_near(self, level: float) -> float:
+        """The composed picture has every level."""
+        return level
 
     def _known(self, window: Window) -> np.ndarray:
         """float32 [H, W] of 0 and 1."""

@@ -14,7 +14,13 @@ import torch
 from model.allocator import bound_memory
 from model.metrics.figures import Figure, rng_for
 from model.metrics.registry import METRICS, Column, EvaluationConfig, Metric, Sets, Subject
-from model.metrics.windows import RealWindows, SceneWindows, render_all, windows_like
+from model.metrics.windows import (
+    RealWindows,
+    SceneWindows,
+    of_many_latents,
+    render_all,
+    windows_like,
+)
 from model.scale import whole_levels
 from model.space import ScaleSpace
 
@@ -90,7 +96,9 @@ def evaluate(
 
     Of each level three sets of windows are drawn: real ones, as many other real ones (the floor),
     and generated ones at the places of the latter where the data knows places, else anywhere.
-    'mixed' pools equal shares of all levels; 'mean' is the mean over levels.
+    'mixed' pools as many windows of every level, as far as it has so many; 'mean' is the mean over
+    levels. Where the data are of many scenes, generated windows are of many latents; what is asked
+    of the scale space alone (consistency, flicker, seams) is that of latent 0.
 
     Args:
         space: What is measured.
@@ -121,7 +129,7 @@ def evaluate(
         sets = _draw(subject, data, level, steps) if of_sets else None
         if sets is not None:
             counts[label] = len(sets.real)
-            pools.append(_part(sets, -(-len(sets.real) // len(levels))))
+            pools.append(_part(sets, -(-config.windows // len(levels))))
         for metric in chosen:
             if metric.of_sets is not None and sets is not None:
                 found[metric.name] = metric.of_sets(sets)
@@ -179,6 +187,8 @@ def _draw(subject: Subject, data: RealWindows, level: float, steps: _Steps) -> S
         places = list(drawn.windows[n : 2 * n])
     else:
         places = windows_like(subject.space, drawn.levels[n : 2 * n], rng)
+        if getattr(subject.space, "has_latents", False):
+            places = of_many_latents(places)
     generated = render_all(subject.space, places, lambda part: steps.done(_RENDER_SHARE / 2, part))
     return Sets(drawn.img[:n], drawn.img[n : 2 * n], generated, f"{level:g}", config)
 

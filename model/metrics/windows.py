@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -23,6 +23,8 @@ BIN = 0.5
 """A patch belongs to a level if its own lies within this many octaves of it."""
 _ALIGNMENT = 16  # windows that agree modulo this many pixels go through a generator together
 _GROUP = 16
+_LATENTS, _OF_A_LATENT = 64, 8
+"""How many are looked at, and windows that are rendered together."""
 _LEVEL_STEPS = 32  # levels of single patches are rounded to 1/32 octave, so that batches exist
 
 Tick = Callable[[float], None]
@@ -182,6 +184,15 @@ def windows_like(
         for i, window in zip(index, random_windows(space, float(level), len(index), rng)):
             out[i] = window
     return [window for window in out if window is not None]
+
+
+def of_many_latents(windows: Sequence[Window]) -> list[Window]:
+    """The same windows, each of one of `_LATENTS` latents; a few of a level share one."""
+    out = list(windows)
+    order = sorted(range(len(out)), key=lambda i: out[i].level)
+    for place, i in enumerate(order):
+        out[i] = replace(out[i], seed=place // _OF_A_LATENT % _LATENTS)
+    return out
 
 
 def render_all(

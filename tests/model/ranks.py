@@ -53,6 +53,9 @@ class Waves:
     def reals(self, level: float, count: int, rng: np.random.Generator) -> Reals | None:
         return None
 
+    def level_near(self, level: float) -> float:
+        return level
+
 
 def many_scenes() -> ScenesData:
     """Noise of three brightnesses."""

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from model import runs
 from model.checkpoints import load_generator_space
-from model.config import DiscriminatorConfig
+from model.config import DiscriminatorConfig, LossConfig
 from model.header import read_header
 from model.presets import PRESETS
 from model.pyramid import ImagePyramid
@@ -328,6 +328,58 @@ def test_windows_lie_in_the_field_and_cover_it() -> None:
             assert y.min() < -0.45 and y.max() + side > 0.45
 
 
+class Grey:
+    """A registered picture of nothing."""
+
+    field_size, level_range, is_registered = (1.0, 1.7), (0.0, 2.0), True
+
+    def truth(self, windows: list) -> Truth:
+        size = windows[0].width
+        return Truth(torch.zeros(len(windows), 3, size, size), None)
+
+    def reals(self, level: float, count: int, rng: np.random.Generator) -> None:
+        return None
+
+    def level_near(self, level: float) -> float:
+        return level
+
+
+@pytest.mark.parametrize("level", [0.0, 0.1, 0.3, 0.35, 1.0, 4.0])
+def test_windows_are_uniform_and_agree_modulo_the_alignment(level: float) -> None:
+    """Real patches of the whole scene lie anywhere: so must the windows they are held against."""
+    rng, pixels = np.random.default_rng(0), 64 * 2.0**level
+    found = []
+    for _ in range(300):
+        windows = draw_windows(level, 8, 64, (1.25, 1.0), 8, rng)
+        x = np.array([w.origin_xy for w in windows]) * pixels
+        whole = np.floor(x + 1e-6)
+        assert (np.ptp(whole % 8, axis=0) == 0).all()
+        found.append(x)
+    x = np.concatenate(found)
+    for axis, side in enumerate((1.25, 1.0)):
+        low, high = -side / 2 * pixels, side / 2 * pixels - 64
+        assert low - 1 / 128 <= x[:, axis].min() and x[:, axis].max() <= high + 1 / 128
+        assert x[:, axis].mean() == pytest.approx((low + high) / 2, abs=0.06 * (high - low) + 1e-6)
+        assert x[:, axis].std() == pytest.approx((high - low) / 12**0.5, rel=0.07, abs=1e-6)
+
+
+def test_windows_of_few_residues_reach_hardly_over_the_edge() -> None:
+    rng, pixels = np.random.default_rng(0), 64 * 2.0**0.05
+    for _ in range(100):
+        windows = draw_windows(0.05, 8, 64, (1.25, 1.0), 8, rng, residues=2)
+        x = np.array([w.origin_xy for w in windows]) * pixels
+        assert set(np.floor(x + 1e-6).ravel() % 8) <= {0, 4}
+        assert (x >= -np.array([0.625, 0.5]) * pixels - 4).all()
+        assert (x + 64 <= np.array([0.625, 0.5]) * pixels + 4).all()
+
+
+def test_levels_beyond_what_is_remembered_alone_are_drawn() -> None:
+    config = replace(CONFIG, level_range=(7.0, 9.0), field_size=Grey.field_size)
+    trainer = Trainer(config, DiscriminatorConfig(widths=(6, 8)), LossConfig(), TRAIN, Grey())
+    levels = [draw_level(trainer._shares(True), np.random.default_rng(n)) for n in range(50)]
+    assert all(7 <= level <= 9 for level in levels) and np.ptp(levels) > 1
+
+
 def test_levels_come_by_their_shares() -> None:
     rng = np.random.default_rng(0)
     shares = (LevelShare(0, 1, 1.0), LevelShare(5, 6, 3.0))
@@ -353,16 +405,6 @@ def test_every_preset_builds_for_a_scene_that_is_not_square(name: str) -> None:
         train=replace(preset.train, group_size=2, groups=1, kimg=1.0, adversarial_start=0.0),
         loss=replace(preset.loss, adversarial_from=-1.0, adversarial_full=-0.5),
     )
-
-    class Grey:
-        field_size, level_range, is_registered = (1.0, 1.7), (0.0, 2.0), True
-
-        def truth(self, windows: list) -> Truth:
-            size = windows[0].width
-            return Truth(torch.zeros(len(windows), 3, size, size), None)
-
-        def reals(self, level: float, count: int, rng: np.random.Generator) -> None:
-            return None
 
     trainer = Trainer(small.generator, small.discriminator, small.loss, small.train, Grey())
     status = trainer.step()

@@ -20,6 +20,7 @@ from model.consistency import (
 from model.losses import reconstruction
 from model.pyramid import ImagePyramid
 from model.sampling import draw_level, draw_windows, scheduled_shares
+from model.scenes import ScenesData
 from model.trainer import Trainer
 from model.training_data import PatchData, PictureData, PlacedData
 from tests.model.small import CONFIG
@@ -75,6 +76,29 @@ def test_where_few_patches_are_near_the_nearest_serve() -> None:
     assert len(patches(1).reals(9.0, 3, rng).levels) == 3
     with pytest.raises(ValueError, match="patches"):
         PatchData(np.empty((0, 8, 8, 3), np.uint8), np.empty(0))
+
+
+def test_a_level_is_one_that_patches_have() -> None:
+    """A folder an octave: a discriminator would tell real ones by their whole levels."""
+    images = np.zeros((400, 8, 8, 3), np.uint8)
+    whole = PatchData(images, np.repeat([0.0, 1.0, 2.0, 4.0], 100))
+    near = {v: whole.level_near(v) for v in (-1.0, 0.4, 0.6, 1.51, 2.9, 3.1, 9.0)}
+    assert list(near.values()) == [0.0, 0.0, 1.0, 2.0, 2.0, 4.0, 4.0]
+    rng = np.random.default_rng(0)
+    assert set(whole.reals(near[0.6], 64, rng).levels.tolist()) == {1.0}
+    assert abs(patches(4000).level_near(1.234) - 1.234) < 0.01
+    two = ScenesData(images, np.repeat([0.0, 1.0, 2.0, 3.0], 100), ["a", "b"] * 200)
+    assert [two.level_near(v) for v in (0.2, 1.7)] == [0.0, 2.0]
+
+
+def test_a_composed_picture_serves_where_no_patch_has_the_level(pyramid: ImagePyramid) -> None:
+    detail = np.full((10, 13), 3.0, np.float32)
+    images = np.zeros((200, 32, 32, 3), np.uint8)
+    data = PlacedData(pyramid, detail, PatchData(images, np.repeat([1.0, 3.0], 100)))
+    rng = np.random.default_rng(0)
+    assert data.reals(2.0, 8, rng) is None
+    reals = data.reals(2.9, 8, rng)
+    assert reals is not None and reals.levels.tolist() == pytest.approx([2.9] * 8)
 
 
 def test_a_placed_patch_speaks_for_its_own_level_and_its_own_place(pyramid: ImagePyramid) -> None:
