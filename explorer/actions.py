@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from PySide6.QtCore import QCoreApplication, QObject
+from PySide6.QtCore import QCoreApplication, QObject, Qt
 from PySide6.QtGui import QAction, QActionGroup, QIcon, QKeySequence
 from PySide6.QtWidgets import QMainWindow, QMenu
 
@@ -44,6 +44,10 @@ class Action:
     """A line separates groups in a menu."""
     choice: str = ""
     """Checkable actions with the same choice exclude each other."""
+    repeats: bool = False
+    """Does it again while its key is held."""
+    of_picture: bool = False
+    """Its key is for the picture: on a button it does what it does there."""
 
     @property
     def plain_text(self) -> str:
@@ -85,10 +89,10 @@ ACTIONS: tuple[Action, ...] = (
     _a("settings", "S&ettings…", "&File", "Ctrl+,", group="settings"),
     _a("quit", "&Quit", "&File", "Ctrl+Q", group="quit"),
     _a("whole", "&Whole picture", "&View", "Home", "F", "0"),
-    _a("zoom_in", "Zoom &in", "&View", "Ctrl++", "Ctrl+=", help="one octave closer"),
-    _a("zoom_out", "Zoom &out", "&View", "Ctrl+-", help="one octave back"),
+    _a("zoom_in", "Zoom &in", "&View", "Ctrl++", "Ctrl+=", repeats=True, help="one octave closer"),
+    _a("zoom_out", "Zoom &out", "&View", "Ctrl+-", repeats=True, help="one octave back"),
     _a("box_zoom", "&Box zoom", "&View", "Z", help="then draw a box: it will fill the window"),
-    _a("fall", "&Fall into the picture", "&View", "Space", group="fall",
+    _a("fall", "&Fall into the picture", "&View", "Space", group="fall", of_picture=True,
        help="fall to the finest level; from there, back to the whole"),
     _a("minimap", "&Minimap", "&View", "M", checkable=True, group="over"),
     _a("scale_bar", "S&cale bar", "&View", "B", checkable=True, group="over"),
@@ -235,6 +239,7 @@ class ActionSet(QObject):
         made.setMenuRole(QAction.MenuRole.NoRole)
         made.setStatusTip(translated(action.help or action.plain_text))
         made.setShortcuts([QKeySequence(text) for text in action.shortcuts])
+        made.setAutoRepeat(action.repeats)
         made.setCheckable(action.checkable)
         made.setChecked(action.checked)
         if action.choice:
@@ -250,7 +255,10 @@ class ActionSet(QObject):
                 menu.addSeparator()
             self._last_group[action.menu] = action.group
             menu.addAction(made)
-        self._window.addAction(made)
+        if action.of_picture:
+            made.setShortcutContext(Qt.ShortcutContext.WidgetShortcut)
+        picture = self._window.centralWidget()
+        (picture if action.of_picture and picture is not None else self._window).addAction(made)
         return made
 
     def add_all(self, slots: Mapping[str, Callable[[], object]]) -> None:

@@ -31,7 +31,7 @@ from explorer.camera_path import CameraPath, Keyframe, flight, load_path, save_p
 from explorer.export_page import deepzoom_page
 from explorer.filming import FILM_SUFFIXES, Shots, film, film_frames, is_folder, strip
 from explorer.shipped import PAINTING, shipped
-from explorer.stills import STILL_FORMATS, write_still
+from explorer.stills import STILL_FORMATS, check_still, write_still
 from explorer.view_links import StillView, scene_name
 from explorer.view_metadata import view_text, xmp_packet
 from model.latent import Latent, Seed, blend, mix, seed_from_json, truncated
@@ -232,6 +232,7 @@ class Scene:
             OSError: It cannot be written; nothing is left of it.
         """
         out = check_file(file, tuple(STILL_FORMATS))
+        check_still(out, size_wh)
         view = self._view(center_xy, level, size_wh, seed_from_json(seed))
         image = self.render(center_xy, level, size_wh, seed, progress=progress)
         write_still(out, image, view)
@@ -385,7 +386,8 @@ def check_file(file: PathLike, suffixes: tuple[str, ...], name: str = "the file"
         name: What the messages call the file.
 
     Raises:
-        ValueError: Its folder does not exist, it is a folder, or its ending is not known.
+        ValueError: Its folder does not exist or takes no files, it is a folder, or its ending is
+            not known.
     """
     out = Path(file)
     if out.suffix.lower() not in suffixes:
@@ -394,6 +396,8 @@ def check_file(file: PathLike, suffixes: tuple[str, ...], name: str = "the file"
         raise ValueError(f"the folder of {name}, {out.parent}, does not exist; make it first.")
     if out.is_dir():
         raise ValueError(f"{name} {out} is a folder; give the name of a file.")
+    if not os.access(out.parent, os.W_OK):
+        raise ValueError(f"the folder of {name}, {out.parent}, takes no files; name another.")
     return out
 
 

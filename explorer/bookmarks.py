@@ -64,8 +64,9 @@ class Bookmarks:
         """
         self.file = file
         self._items: list[Bookmark] = []
-        if file is not None and file.exists():
-            self._items = _read(file)
+        self._seen: tuple[int, int] | None = None
+        """Time and size of the file when it was last read or written."""
+        self._read_again()
 
     def __len__(self) -> int:
         return len(self._items)
@@ -75,25 +76,49 @@ class Bookmarks:
 
     def add(self, bookmark: Bookmark) -> None:
         """Put `bookmark` at the end."""
+        self._read_again()
         self._replace([*self._items, bookmark])
 
     def rename(self, index: int, name: str) -> None:
         """Give another name; an empty one changes nothing."""
         name = " ".join(name.split())[:_MAX_NAME]
         if name and name != self._items[index].name:
-            items = list(self._items)
-            items[index] = replace(items[index], name=name)
-            self._replace(items)
+            items, here = self._found(index)
+            if here is not None:
+                items[here] = replace(items[here], name=name)
+                self._replace(items)
 
     def remove(self, index: int) -> None:
         """Forget one."""
-        self._replace(self._items[:index] + self._items[index + 1 :])
+        items, here = self._found(index)
+        if here is not None:
+            del items[here]
+            self._replace(items)
 
     def move(self, index: int, to: int) -> None:
         """Let the bookmark at `index` be the one at `to`."""
-        items = list(self._items)
-        items.insert(to, items.pop(index))
-        self._replace(items)
+        items, here = self._found(index)
+        if here is not None:
+            items.insert(to, items.pop(here))
+            self._replace(items)
+
+    def _found(self, index: int) -> tuple[list[Bookmark], int | None]:
+        """All that there are by now, and where the one at `index` is; None: another window has
+        removed it."""
+        wanted = self._items[index]
+        self._read_again()
+        same = index < len(self._items) and self._items[index] == wanted
+        here = index if same else next((i for i, v in enumerate(self._items) if v == wanted), None)
+        return list(self._items), here
+
+    def _read_again(self) -> None:
+        """Another window on the same scene may have changed the file."""
+        if self.file is None or not self.file.exists():
+            return
+        state = _state(self.file)
+        if state != self._seen:
+            self._items = _read(self.file)
+            self._seen = state
 
     def _replace(self, items: list[Bookmark]) -> None:
         """Write `items`, whole or not at all, and keep them.
@@ -104,7 +129,14 @@ class Bookmarks:
         if self.file is not None:
             table = {"format": FORMAT, "bookmarks": [item.to_json() for item in items]}
             write_json(self.file, table)
+            self._seen = _state(self.file)
         self._items = items
+
+
+def _state(file: Path) -> tuple[int, int]:
+    """Time of the last change, ns, and bytes."""
+    status = file.stat()
+    return status.st_mtime_ns, status.st_size
 
 
 def bookmarks_file(folder: Path, identity: str, name: str) -> Path:

@@ -344,7 +344,7 @@ def parse_path(text: str, name: str = "the camera path") -> CameraPath:
     """
     try:
         table = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CameraPathError(
             f"{name} is not JSON ({error}); see the README for a path."
         ) from error
@@ -360,13 +360,20 @@ def parse_path(text: str, name: str = "the camera path") -> CameraPath:
             f"{name} has format {version}, this build reads up to {FORMAT}; update the app."
         )
     loop = table.get("loop", 0.0)
-    if isinstance(loop, bool) or not isinstance(loop, int | float):
+    if not _is_number(loop):
         raise CameraPathError(f"{name} must have a number of seconds as loop, got {loop!r}.")
     keys = tuple(_keyframe(k, i, name) for i, k in enumerate(table["keyframes"]))
     try:
         return CameraPath(keys, float(loop))
     except CameraPathError as error:
         raise CameraPathError(f"{name}: {error}") from error
+
+
+def _is_number(value: Any) -> bool:
+    """Whether `value` is one, and no larger than any can be."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return isinstance(value, float) or abs(value) < 1 << 1023
 
 
 def _keyframe(entry: Any, index: int, name: str) -> Keyframe:
@@ -385,7 +392,7 @@ def _keyframe(entry: Any, index: int, name: str) -> Keyframe:
         raise CameraPathError(f"{where} must have a center [x, y] in field units, got {center!r}.")
     numbers = [entry.get("time"), *center, entry.get("log2_zoom"), entry.get("hold", 0.0)]
     for value in numbers:
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if not _is_number(value):
             raise CameraPathError(
                 f"{where} must have numbers as time, center, log2_zoom and hold, got {value!r}."
             )

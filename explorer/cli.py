@@ -54,7 +54,7 @@ def run(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print(f"\n{PROGRAM}: stopped by Ctrl-C.", file=sys.stderr)
         return 130
-    except (UsageError, ValueError) as error:
+    except (UsageError, ValueError, ArithmeticError) as error:
         return _fail(error, 2)
     except OSError as error:
         return _fail(error, 2 if isinstance(error, _INPUT_ERRORS) else 1)

@@ -40,6 +40,7 @@ class FilmOrder:
     is_strip: bool = False
     resume: bool = True
     """Go on where an earlier one was broken."""
+    device: str = "auto"
 
     @property
     def num_frames(self) -> int:
@@ -52,7 +53,7 @@ class FilmOrder:
         out = str(self.out)
         words = ["record", os.path.abspath(self.scene), "--path", path_file, "--count"]
         words += ["--size", str(width), str(height), "--fps", f"{self.fps:g}"]
-        words += ["--seed", str(self.seed), "--out", out]
+        words += ["--seed", str(self.seed), "--device", self.device, "--out", out]
         words += ["--strip"] if self.is_strip else []
         return [*words, "--resume"] if self.resume else words
 
@@ -101,6 +102,7 @@ class FilmProcess(QObject):
         root = str(Path(__file__).resolve().parent.parent)
         paths = [root, environment.value("PYTHONPATH")]
         environment.insert("PYTHONPATH", os.pathsep.join(p for p in paths if p))
+        environment.insert("PYTHONIOENCODING", "utf-8")  # names of files are said
         process.setProcessEnvironment(environment)
         process.readyReadStandardError.connect(self._read)
         process.readyReadStandardOutput.connect(process.readAllStandardOutput)

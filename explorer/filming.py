@@ -27,6 +27,7 @@ FILM_SUFFIXES = (".mp4", ".webm")
 """Endings of films, H.264 and VP9. A name without an ending is that of a folder of PNG frames."""
 MAX_FRAMES = 1_000_000
 """Of one film."""
+_LEAST_FPS = 0.01
 
 Progress = Callable[[float], None]
 """Called with the fraction that is done. Whatever it raises cancels and comes through."""
@@ -43,7 +44,9 @@ def film_frames(seconds: float, fps: float) -> int:
     Raises:
         ValueError: There is none, or more than anybody wants.
     """
-    num_frames = round(seconds * fps)
+    num_frames = round(min(seconds * fps, 1e15))
+    if fps < _LEAST_FPS:
+        raise ValueError(f"a film must have {_LEAST_FPS:g} frames/s or more, got {fps:g}.")
     if not 1 <= num_frames <= MAX_FRAMES:
         raise ValueError(
             f"a film must have 1 to {MAX_FRAMES} frames, {seconds:g} s at {fps:g} frames/s give "

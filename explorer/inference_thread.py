@@ -42,7 +42,7 @@ from explorer.priority import lower_priority
 from explorer.stills import write_still
 from explorer.tile_grid import APRON_PX, TileKey
 from explorer.view_links import StillView, scene_name, view_from_json
-from model.latent import seed_to_json
+from model.latent import Seed, seed_to_json
 from model.scale import density, level_of_density
 
 if TYPE_CHECKING:
@@ -240,7 +240,9 @@ class InferenceThread:
         else:
             space = live.space
         self._chunks.prepare(space)
-        root = _render_root(space)
+        has_latents = bool(getattr(space, "has_latents", False))
+        seed: Seed = request.seed if live is not None and has_latents else 0
+        root = _render_root(space, seed)
         self._space, self._path, self._name = space, request.path, scene_name(request.path)
         self._run_folder = _run_of(request.path, live is not None)
         self._done.clear()
@@ -258,12 +260,13 @@ class InferenceThread:
             field_size=(float(width), float(height)),
             level_range=(float(low), float(high)),
             device=device,
-            has_latents=bool(getattr(space, "has_latents", False)),
+            has_latents=has_latents,
             step=None if live is None else live.step,
             run=self._run_folder,
             no_kernels=why_no_kernels(),
         )
-        self._mailbox.put(Opened(info, root))
+        # What came of the scene before, and is not fetched yet, is of no use any more.
+        self._mailbox.put(Opened(info, root, seed), instead_of=(Opened, TileBatch, ExactFrame))
 
     def _open_scale_space(self, path: str, device: str, precision: str) -> ScaleSpace:
         """Open with the model's own opener; says how far a pyramid is built, 10 times a second."""
@@ -484,7 +487,7 @@ class _Cancelled(Exception):
     """Opening was given up: the app closes, or something else is to be opened."""
 
 
-def _render_root(space: ScaleSpace) -> Any:
+def _render_root(space: ScaleSpace, seed: Seed) -> Any:
     """The whole field at a low level, about `_ROOT_PX` pixels: uint8 [H, W, 4], RGBA."""
     from model.space import Window
 
@@ -499,4 +502,5 @@ def _render_root(space: ScaleSpace) -> Any:
             f"the lowest level of a scene must hold few pixels, got {size[0]} x {size[1]} at level "
             f"{level:g}; extend level_range downwards."
         )
-    return to_rgba(space.render([Window((-width / 2, -height / 2), level, size[1], size[0])]))[0]
+    whole = Window((-width / 2, -height / 2), level, size[1], size[0], seed)
+    return to_rgba(space.render([whole]))[0]

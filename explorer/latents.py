@@ -51,11 +51,14 @@ class Latents(QObject):
         window.places.seed_dragged.connect(self.drag)
         window.viewport.frame_painted.connect(self._painted)
         window.viewport.path_skipped.connect(self._skipped)
-        window.viewport.scene_opened.connect(lambda _info: self._forget())
+        window.viewport.scene_opened.connect(self._opened)
         window.viewport.pictures_ready.connect(self._take)
 
-    def _forget(self) -> None:
+    def _opened(self, scene: SceneInfo) -> None:
         self._waiting = self._flown = None
+        viewport = self._window.viewport
+        if scene.has_latents and viewport.root_seed != viewport.stream.seed:
+            self._ask_root(viewport.stream.seed)  # it was changed while newer weights were opened
 
     def drag(self, seed: Seed) -> None:
         """Show the latent that `seed` names as soon as the one before is on the screen."""
@@ -99,11 +102,17 @@ class Latents(QObject):
         self._waiting = None
         viewport = self._window.viewport
         viewport.stream.moving_budget_s = budget_s
-        scene, root = viewport.scene, viewport.root
+        scene = viewport.scene
         if scene is None or not scene.has_latents or seed == viewport.stream.seed:
             return
         viewport.set_seed(seed)
-        if root is None or max(root.shape[:2]) > MAX_PICTURE_PX:
+        self._ask_root(seed)
+
+    def _ask_root(self, seed: Seed) -> None:
+        """The whole field with this latent, small."""
+        viewport = self._window.viewport
+        scene, root = viewport.scene, viewport.root
+        if scene is None or root is None or max(root.shape[:2]) > MAX_PICTURE_PX:
             return
         rows, columns = root.shape[:2]
         width, height = scene.field_size
@@ -155,6 +164,8 @@ class Stars:
             OSError: It cannot be written; then nothing has changed.
         """
         seed = truncated(seed, 1.0)
+        if self.file is not None and self.file.exists():
+            self._seeds = _read(self.file)  # another window may have changed it
         seeds = _sorted({*self._seeds, seed} if on else {*self._seeds} - {seed})
         if self.file is not None:
             version = FORMAT if any(isinstance(s, Latent) for s in seeds) else 1

@@ -18,9 +18,12 @@ class Mailbox(Generic[R]):
         self._results: list[R] = []
         self._dirty = False
 
-    def put(self, result: R) -> None:
-        """Add a result; tells the window unless it was told already."""
+    def put(self, result: R, instead_of: tuple[type, ...] = ()) -> None:
+        """Add a result, in place of all that wait and are of these kinds; tells the window unless
+        it was told already."""
         with self._lock:
+            if instead_of:
+                self._results = [r for r in self._results if not isinstance(r, instead_of)]
             self._results.append(result)
             tell = not self._dirty
             self._dirty = True

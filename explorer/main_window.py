@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QEvent, Qt, Signal
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QGuiApplication, QResizeEvent
 from PySide6.QtWidgets import QApplication, QDockWidget, QMainWindow, QMessageBox
 
@@ -297,11 +297,18 @@ class MainWindow(QMainWindow):
         self.set_full_screen(not self.isFullScreen())
 
     def set_full_screen(self, on: bool) -> None:
-        """Without borders, menu and status line, or with them."""
-        self.menuBar().setVisible(not on)
-        shown = self.actions_by_id["status_line"].isChecked()
-        self.status_line.setVisible(not on and shown)
-        self.setWindowState(Qt.WindowState.WindowFullScreen if on else Qt.WindowState.WindowNoState)
+        """Without borders, menu and status line, or with them; then as large as it was."""
+        full = Qt.WindowState.WindowFullScreen
+        self.setWindowState(self.windowState() | full if on else self.windowState() & ~full)
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Full screen is entered and left by the system too."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.WindowStateChange:
+            on = self.isFullScreen()
+            self.menuBar().setVisible(not on)
+            shown = self.actions_by_id["status_line"].isChecked()
+            self.status_line.setVisible(not on and shown)
 
     def _toggle_status(self) -> None:
         self.status_line.setVisible(self.actions_by_id["status_line"].isChecked())

@@ -106,6 +106,8 @@ class OpenRequest:
     path: str
     device: str = "auto"
     precision: str = "auto"
+    seed: Seed = 0
+    """Which latent is shown; of newer weights it stays."""
 
 
 @dataclass(frozen=True)
@@ -202,6 +204,8 @@ class Opened:
     info: SceneInfo
     root: Pixels
     """The whole field, small: uint8 [H, W, 4], RGBA; it lies below everything."""
+    seed: Seed = 0
+    """Of which latent that is."""
 
 
 @dataclass(frozen=True)

@@ -156,6 +156,8 @@ def record_film(
     whole = False
     try:
         with _clear_errors(out, resume):
+            if not resume:
+                kept.unlink(missing_ok=True)  # of a recording that nobody goes on with
             old = _Kept.find(out, spec) if resume else None
             with _Encoder(part, spec, old) as encoder:
                 first = 0 if old is None else old.frames
@@ -174,9 +176,14 @@ def record_film(
                 file.unlink(missing_ok=True)
 
 
+def _plain(path: Path) -> str:
+    """A name that FFmpeg takes for no protocol, whatever stands before a colon in it."""
+    return os.path.abspath(path)
+
+
 def film_metadata(path: Path) -> dict[str, Any]:
     """What `FilmSpec.metadata` was when the film at `path` was recorded; empty for other films."""
-    with av.open(str(path)) as container:
+    with av.open(_plain(path)) as container:
         text = _tags(container).get(_METADATA_KEY, "{}")
     fields = json.loads(text)
     return fields if isinstance(fields, dict) else {}
@@ -233,7 +240,7 @@ class _Kept:
 
 def _read_packets(file: Path, copy_filter: str = "", limit: int | None = None) -> Iterator[Any]:
     """The packets of a film in their order, as far as it can be read; at most `limit`."""
-    with av.open(str(file)) as container:
+    with av.open(_plain(file)) as container:
         stream = container.streams.video[0]
         bitstream = BitStreamFilterContext(copy_filter, stream) if copy_filter else None
         count = 0
@@ -252,7 +259,7 @@ def _read_packets(file: Path, copy_filter: str = "", limit: int | None = None) -
 def _check_same(file: Path, spec: FilmSpec) -> None:
     """Refuse a part that is of another film, or not readable as a film."""
     try:
-        with av.open(str(file)) as container:
+        with av.open(_plain(file)) as container:
             same = _tags(container).get(_PART_KEY) == spec.fingerprint
     except av.error.InvalidDataError:
         same = False
@@ -437,7 +444,7 @@ class _Sink:
 def _repack(part: Path, final: Path) -> None:
     """Copy the packets of `part` into a plain file whose index comes first."""
     options = dict(_CONTAINERS[final.suffix].final_options)
-    with av.open(str(part)) as source, av.open(str(final), "w", options=options) as sink:
+    with av.open(_plain(part)) as source, av.open(_plain(final), "w", options=options) as sink:
         stream = source.streams.video[0]
         copy = sink.add_stream_from_template(stream)
         tags = _tags(source)

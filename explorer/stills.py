@@ -21,7 +21,20 @@ STILL_FORMATS = {
     ".jpeg": "JPEG",
 }
 """Endings and Pillow's names of them."""
+_MOST_PX = {"WEBP": 16_383, "JPEG": 65_500}
+"""A side, of formats that end somewhere."""
 _XMP_TAG = 700
+
+
+def check_still(out: Path, size_wh: tuple[int, int]) -> None:
+    """Raise ValueError where the format that `out` names holds no such picture."""
+    kind = STILL_FORMATS[out.suffix.lower()]
+    most = _MOST_PX.get(kind, max(size_wh))
+    if max(size_wh) > most:
+        raise ValueError(
+            f"a {kind} holds at most {most} pixels a side, this still has {size_wh[0]} x "
+            f"{size_wh[1]}; write .png or .tif, or ask for a smaller size."
+        )
 
 
 def write_still(out: Path, image: np.ndarray, view: StillView) -> None:

@@ -148,19 +148,27 @@ class TileStream:
         return min(grid.step_range[1], math.ceil((level + 0.5) * grid.steps_per_octave))
 
     def drawable(self, view: View, limit: int) -> list[TileKey]:
-        """Kept tiles that `view` shows, the finest first, at most `limit`; marks them as used."""
+        """Kept tiles that `view` shows, the finest first, at most `limit`; marks them as used.
+
+        Where not all fit, the finest step that covers the whole view has its place, and finer tiles
+        come as far as there is room beside it: else a part of the view would show next to nothing.
+        """
         grid = self._grid()
-        found: list[TileKey] = []
+        finer: list[TileKey] = []
+        covering: list[TileKey] = []
         for step in range(self.finest_drawn(view), grid.step_range[0] - 1, -1):
             tiles = grid.tiles(step, view)
-            for iy in range(tiles.y0, tiles.y1):
-                for ix in range(tiles.x0, tiles.x1):
-                    key = TileKey(step, ix, iy)
-                    if self.cache.get(key) is not None:
-                        found.append(key)
-            if len(found) >= limit:
-                break
-        return found[:limit]
+            every = [
+                TileKey(step, ix, iy)
+                for iy in range(tiles.y0, tiles.y1)
+                for ix in range(tiles.x0, tiles.x1)
+            ]
+            kept = [key for key in every if self.cache.get(key) is not None]
+            covers = bool(kept) and len(kept) == len(every) <= limit
+            (covering if covering or covers else finer).extend(kept)
+            if covers and len(covering) == len(kept):
+                finer = finer[: limit - len(kept)]
+        return (finer + covering)[:limit]
 
     # The order of value.
 

@@ -377,7 +377,8 @@ class TrainingDesk(QObject):
         """Open the run's newest weights; the view stays where it is."""
         if self._latest is not None:
             folder = self._latest.recipe.folder
-            self.inference.open(OpenRequest(folder, self.device, self.precision))
+            seed = self.window.viewport.stream.seed
+            self.inference.open(OpenRequest(folder, self.device, self.precision, seed))
 
     def _on_ended(self, thread: TrainingThread, ended: TrainingEnded) -> None:
         thread.join(5.0)

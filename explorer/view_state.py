@@ -67,6 +67,8 @@ class ViewState:
         self.patch_size = patch_size
         self.size = size
         self.last_input_at = -math.inf
+        self.steered_at = -math.inf
+        """When a hand last moved what is displayed, and not only where it is to be, s."""
         self._anchor = _Anchor()
         self._drag = Drag()
         self._held: dict[str, float] = {}
@@ -180,6 +182,7 @@ class ViewState:
     def scroll_pan(self, dx: float, dy: float, now: float) -> None:
         """Move the picture by a trackpad's (dx, dy) device pixels, without easing."""
         self._touch(now)
+        self.steered_at = now
         self._move_picture(dx, dy)
 
     def drag_start(self, x: float, y: float, now: float) -> None:
@@ -363,6 +366,8 @@ class ViewState:
             self.jump_to(self.displayed)
         self._drag.velocity = (0.0, 0.0)
         self.last_input_at = now
+        if self.config.reduced_motion:  # nothing eases
+            self.steered_at = now
 
     def _stop(self) -> None:
         self._flight = None
@@ -408,6 +413,7 @@ class ViewState:
 
     def _zoom_directly(self, octaves: float, x: float, y: float, now: float) -> None:
         self._touch(now)
+        self.steered_at = now
         self._anchor_at(x, y)
         before = self._target_zoom
         self._zoom_target_by(octaves, now)

@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 _INPUT_TO_FRAME_S = 0.1
 _UNSEEN_S = 0.1
+_STEERED_S = 0.1
+"""A hand on a trackpad is there again within so long."""
 
 
 class Viewport(InputSurface):
@@ -100,6 +102,8 @@ class Viewport(InputSurface):
         self._compositor: Compositor | None = None
         self._grid: TileGrid | None = None
         self._preview: Pixels | None = None
+        self.root_seed: Seed = 0
+        """Of which latent `root` is."""
         self._exact: ExactFrame | None = None
         self._exact_wanted: ExactView | None = None
         self._exact_announced = False
@@ -138,8 +142,10 @@ class Viewport(InputSurface):
 
     @property
     def is_moving(self) -> bool:
-        """The displayed camera is not at rest."""
-        return not self.view_state.is_settled or self.view_state.is_dragging
+        """The displayed camera is not at rest, or a hand has moved it directly just now."""
+        state = self.view_state
+        steered = time.perf_counter() - state.steered_at < _STEERED_S
+        return steered or not state.is_settled or state.is_dragging
 
     def set_preview(
         self, pixels: Pixels, field_size: tuple[float, float], max_level: float, patch_size: int
@@ -208,7 +214,7 @@ class Viewport(InputSurface):
 
     def set_root(self, pixels: Pixels) -> None:
         """Another picture of the whole field to lie below everything: uint8 [H, W, 4], RGBA."""
-        self._preview = pixels
+        self._preview, self.root_seed = pixels, self.stream.seed
         if self._compositor is not None:
             self.makeCurrent()
             self._compositor.set_preview(pixels)
@@ -421,7 +427,7 @@ class Viewport(InputSurface):
         newer = alike and self.scene is not None and info.step is not None
         self._stays_sharp = newer and self.is_exact
         self._grid = self._make_grid(info.patch_size, info.field_size, info.level_range)
-        self._preview = opened.root
+        self._preview, self.root_seed = opened.root, opened.seed
         if not previewed and not newer:
             self.view_state.set_scene(info.field_size, info.level_range[1], info.patch_size)
         self._forget_content(keep_exact=newer)

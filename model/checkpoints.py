@@ -143,10 +143,14 @@ def load_generator_space(
     header = read_header(path)
     try:
         config = from_dict(GeneratorConfig, header.config)
+        told = (header.patch_size, header.field_size, header.level_range)
+        if told != (config.patch_size, config.field_size, config.level_range):
+            raise ValueError("its head and its generator disagree")
         packed = load_file(os.fspath(path))
-        generator = Generator(config)
         state = _unpacked(packed)
-        _check_shapes(generator, state)
+        with torch.device("meta"):  # no memory is taken on a file's word
+            _check_shapes(Generator(config), state)
+        generator = Generator(config)
         generator.load_state_dict(state, assign=True)
     except (SafetensorError, ValueError, TypeError, RuntimeError, OSError) as error:
         first = str(error).splitlines()[0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import os
 import struct
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from typing import Any
 FORMAT = 2
 METADATA_KEY = "scalespace"
 _MAX_HEADER_BYTES = 64 << 20
+_ODD = (KeyError, ValueError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
+"""What a file that somebody made up can lead to."""
 
 
 class CheckpointError(ValueError):
@@ -71,7 +74,7 @@ def read_header(path: str | os.PathLike[str]) -> CheckpointHeader:
     try:
         fields = json.loads(metadata[METADATA_KEY])
         file_format = int(fields["format"])
-    except (KeyError, ValueError, TypeError) as error:
+    except _ODD as error:
         raise CheckpointError(
             f"{path} is a safetensors file of another program: its metadata has no "
             f"'{METADATA_KEY}' object. Open a checkpoint that scalespace-explorer trained."
@@ -83,8 +86,15 @@ def read_header(path: str | os.PathLike[str]) -> CheckpointHeader:
     try:
         width, height = (float(v) for v in fields["field_size"])
         low, high = (float(v) for v in fields["level_range"])
+        patch_size = int(fields["patch_size"])
+        if not (
+            0 < width < math.inf and 0 < height < math.inf and -math.inf < low < high < math.inf
+        ):
+            raise ValueError("its field or its levels are none")
+        if patch_size < 1:
+            raise ValueError("its patches have no pixel")
         return CheckpointHeader(
-            patch_size=int(fields["patch_size"]),
+            patch_size=patch_size,
             field_size=(width, height),
             level_range=(low, high),
             config=dict(fields["config"]),
@@ -93,7 +103,7 @@ def read_header(path: str | os.PathLike[str]) -> CheckpointHeader:
             preview=base64.b64decode(fields.get("preview", ""), validate=True),
             source=fields.get("source"),
         )
-    except (KeyError, ValueError, TypeError) as error:
+    except _ODD as error:
         raise CheckpointError(
             f"{path} has a damaged head ({error}); download or train it again."
         ) from error
@@ -113,15 +123,17 @@ def _read_metadata(path: Path) -> dict[str, str]:
                 )
             table = json.loads(file.read(length))
         ends = [t["data_offsets"][1] for name, t in table.items() if name != "__metadata__"]
+        expected = 8 + length + max(map(int, ends), default=0)
     except OSError as error:
         reason = error.strerror or str(error)
         raise CheckpointError(f"{path} cannot be read: {reason}. Check the path.") from error
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+    except CheckpointError:
+        raise
+    except _ODD as error:
         raise CheckpointError(
             f"{path} is not a checkpoint: its safetensors table is not valid JSON. "
             "Open a .safetensors file that scalespace-explorer trained."
         ) from error
-    expected = 8 + length + max(ends, default=0)
     if size < expected:
         raise CheckpointError(
             f"{path} is truncated: it must hold {expected} bytes, it has {size}; copy it again."

@@ -209,8 +209,8 @@ class Run:
                     self.trainer.D.load_state_dict(discriminator.state_dict())
             elif source.picture is not None:
                 self._fill_base(source.picture, progress)
-            if ranks.is_first:
-                save_config(folder, preset, data)
+        if ranks.is_first:
+            save_config(folder, preset, data)  # of a run that goes on too: its budget may be new
         for module in self.trainer.modules().values():
             ranks.copy_first(module)
         ranks.wait()  # nobody looks into the folder before all have
@@ -490,7 +490,7 @@ def load_state(path: Path, trainer: Trainer) -> None:
         for name, module in trainer.modules().items():
             prefix = f"{name}/"
             own = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-            if name == "moments" and not _fits(own, module):
+            if name in ("moments", "marginals") and not _fits(own, module):
                 continue  # earlier versions had others, or none; they are soon found again
             module.load_state_dict(own)
         for name, optimizer in trainer.optimizers().items():

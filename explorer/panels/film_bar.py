@@ -133,6 +133,7 @@ class FilmBar(QWidget):
             seed=self.viewport.stream.seed,
             is_strip=choice.is_strip,
             resume=resume,
+            device=scene.device,
         )
         try:
             self.process.start(order)

@@ -23,7 +23,7 @@ FORMATS = {
 """Endings, and the four kinds of file that they name."""
 DEFAULT_JPEG_QUALITY = 90
 DEEPZOOM_OVERLAP = 1
-_MAX_JPEG_PX = 65_535
+_MAX_JPEG_PX = 65_500  # of libjpeg; the format would hold 35 more
 _MAX_SIDE_PX = 10_000_000  # libvips reads and writes no longer side
 
 

@@ -84,7 +84,7 @@ def place_collection(
     report = progress if progress is not None else _ignore
     size = compared_size(data, patch_size)
     images, readable = _load(data, size, report)
-    levels, owner = _levels(data), _owner(data, config)
+    levels, owner = _levels(data), _owner(data, config, size)
     beside = state_path(out)
     states = read_state(beside, owner) if resume else {}
     done = 0
@@ -133,17 +133,17 @@ def place_collection(
     return CollectionPlacement(files, field_sizes)
 
 
-def saved_state(
-    data: PatchCollection, out: Path, config: PlacementConfig | None = None
-) -> PlacementState | None:
+def saved_state(data: PatchCollection, out: Path) -> PlacementState | None:
     """Where placing the one scene of `data` to `out` stopped, for all its patches; None: nowhere.
+
+    It was placed as `place_collection` does unless it is told otherwise.
 
     Raises:
         ValueError: What is there is damaged, or of other patches, labels or settings.
         OSError: It cannot be read.
     """
-    config = PlacementConfig() if config is None else config
-    (state,) = read_state(state_path(out), _owner(data, config)).values() or (None,)
+    owner = _owner(data, PlacementConfig(), compared_size(data))
+    (state,) = read_state(state_path(out), owner).values() or (None,)
     # Where files could not be read it has fewer rows, and nobody knows which.
     return state if state is not None and len(state.status) == len(data) else None
 
@@ -153,8 +153,9 @@ def _levels(data: PatchCollection) -> np.ndarray:
     return np.array(known, np.float64)
 
 
-def _owner(data: PatchCollection, config: PlacementConfig) -> str:
-    return fingerprint([f"{p.scene}/{p.name}" for p in data.patches], _levels(data), config)
+def _owner(data: PatchCollection, config: PlacementConfig, size: int) -> str:
+    names = [f"{p.scene}/{p.name}" for p in data.patches]
+    return fingerprint(names, _levels(data), config, size)
 
 
 def _ignore(fraction: float) -> None:

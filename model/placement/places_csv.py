@@ -82,9 +82,11 @@ def state_path(out: Path) -> Path:
     return out.with_name(f"{out.name}.unfinished")
 
 
-def fingerprint(names: Sequence[str], levels: np.ndarray, config: PlacementConfig) -> str:
+def fingerprint(
+    names: Sequence[str], levels: np.ndarray, config: PlacementConfig, compared_px: int
+) -> str:
     """What a state belongs to: the patches' names, their labels and the settings."""
-    digest = hashlib.sha256(repr(config).encode())
+    digest = hashlib.sha256(repr((config, compared_px)).encode())
     digest.update(np.ascontiguousarray(levels, np.float64).tobytes())
     digest.update("\n".join(names).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()

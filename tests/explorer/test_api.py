@@ -176,6 +176,12 @@ def test_what_cannot_be_is_one_clear_line(picture: Path, tmp_path: Path) -> None
             scene.record(path, tmp_path / "a.mp4")
         with pytest.raises(ValueError, match="even width and height"):
             scene.record(path, tmp_path / "a.mp4", (63, 48), seconds=1.0)
+        for rate in (1e-4, 1e308):
+            with pytest.raises(ValueError, match="a film must have"):
+                scene.record(path, tmp_path / "a.mp4", seconds=1e5, fps=rate)
+        for name, side in (("a.webp", 16_384), ("a.jpg", 65_501)):
+            with pytest.raises(ValueError, match=f"at most {side - 1} pixels a side"):
+                scene.save_still(tmp_path / name, (0, 0), 1.0, (side, 4))
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,24 @@ def test_a_damaged_file_is_told_and_left(tmp_path: Path, text: str) -> None:
     assert file.read_text() == text
 
 
+def test_two_windows_keep_the_bookmarks_of_both(tmp_path: Path) -> None:
+    file = tmp_path / "marks.json"
+    one, other = Bookmarks(file), Bookmarks(file)
+    one.add(mark("a"))
+    other.add(mark("b"))
+    one.add(mark("c"))
+    assert names(one) == names(Bookmarks(file)) == ["a", "b", "c"]
+    other.remove(0)  # `a`, of the two that it knows
+    assert names(Bookmarks(file)) == names(other) == ["b", "c"]
+    one.rename(2, "C")  # `c`, of three
+    assert names(Bookmarks(file)) == names(one) == ["b", "C"]
+    other.rename(1, "mine")  # there is no `c` any more
+    assert names(Bookmarks(file)) == names(other) == ["b", "C"]
+    one.move(1, 0)
+    other.remove(0)  # `b`, which is the second by now
+    assert names(Bookmarks(file)) == ["C"]
+
+
 def test_one_bookmark_as_json() -> None:
     one = mark("a")
     assert bookmark_from_json(json.loads(json.dumps(one.to_json()))) == one

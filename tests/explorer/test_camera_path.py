@@ -130,6 +130,8 @@ def _table(**changes: object) -> dict[str, object]:
         (json.dumps(_table(center=[1])), r"center \[x, y\]"),
         (json.dumps(_table(center="ab")), r"center \[x, y\]"),
         (json.dumps(_table(time="soon")), "numbers as time"),
+        (json.dumps(_table(time=10**400)), "numbers as time"),
+        ('{"keyframes": ' * 100_000, "not JSON"),
         (json.dumps(_table(log2_zoom=True)), "numbers as time"),
         (json.dumps(_table(log2_zoom=400)), "log2_zoom within"),
         (json.dumps(_table(time=-1)), "before time 0"),

@@ -194,7 +194,7 @@ def test_what_cannot_be_is_told(
     dialog.level.setValue(12.0)
     dialog.estimate()
     until_idle(qtbot, dialog)
-    assert "a JPEG holds at most 65535 pixels a side" in dialog.state.text()
+    assert "a JPEG holds at most 65500 pixels a side" in dialog.state.text()
     app.viewport.view_state.jump_to(Camera(0.5, 0.0, 1.0))
     monkeypatch.setattr(app.viewport.view_state, "field_size", (0.01, 0.01))
     dialog.what.setCurrentIndex(1)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
 from explorer.app import App
 from explorer.camera import Camera
+from explorer.mailbox import Mailbox
 from explorer.messages import OpenRequest, SceneInfo
 from explorer.settings import SettingsStore
 from explorer.training_messages import LiveSpace
@@ -41,6 +44,12 @@ class Learning:
             lambda: viewport.scene is not None and viewport.scene.step == self.step, timeout=WAIT_MS
         )
         qtbot.waitUntil(lambda: viewport.is_exact, timeout=WAIT_MS)
+
+
+def alike(one: NDArray[np.uint8] | None, other: NDArray[np.uint8] | None) -> bool:
+    """Whether two pictures are of one latent: others differ by tens of levels."""
+    assert one is not None and other is not None
+    return float(np.abs(one.astype(int) - other).mean()) < 1
 
 
 def info(identity: str, path: str, step: int | None = None, run: str = "") -> SceneInfo:
@@ -140,6 +149,39 @@ def test_what_cannot_be_opened_does_not_stop_the_run_from_being_shown(
     app.window.failure_dialog.close()
     assert app.inference.asked == learning.folder and app.viewport.scene is not None
     assert app.viewport.scene.step == learning.step
+
+
+def test_newer_weights_lie_on_the_latent_that_is_shown(
+    make_app: MakeApp, qtbot: QtBot, tmp_path: Path
+) -> None:
+    """The small picture below the tiles, which the minimap shows too."""
+    app = make_app(FakeSpace(has_latents=True))
+    learning = Learning(app, tmp_path / "run", has_latents=True)
+    learning.learn(qtbot)
+    viewport = app.viewport
+    root = viewport.root
+    app.window.places.seed_asked.emit(5)
+    qtbot.waitUntil(lambda: viewport.root is not root and viewport.root_seed == 5, timeout=WAIT_MS)
+    shown = viewport.root
+    learning.step += 100
+    app.inference.open(OpenRequest(learning.folder, seed=5))
+    qtbot.waitUntil(lambda: viewport.scene.step == learning.step, timeout=WAIT_MS)  # type: ignore[union-attr]
+    assert viewport.stream.seed == viewport.root_seed == 5
+    assert alike(viewport.root, shown)
+    # Chosen while they were opened: it is asked for afterwards.
+    learning.step += 100
+    app.inference.open(OpenRequest(learning.folder, seed=3))
+    qtbot.waitUntil(lambda: viewport.scene.step == learning.step, timeout=WAIT_MS)  # type: ignore[union-attr]
+    qtbot.waitUntil(lambda: viewport.root_seed == 5, timeout=WAIT_MS)
+    assert alike(viewport.root, shown)
+
+
+def test_only_the_newest_weights_wait_to_be_fetched() -> None:
+    mailbox: Mailbox[object] = Mailbox(lambda: None)
+    for result in ("a", 1, "b", 2):
+        mailbox.put(result)
+    mailbox.put(3, instead_of=(int,))
+    assert mailbox.take() == ["a", "b", 3]
 
 
 @pytest.mark.usefixtures("qapp")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 import zlib
 from pathlib import Path
 
@@ -93,6 +94,27 @@ def test_a_view_counts_when_it_rests_and_before_a_flight(make_app: MakeApp, qtbo
     until_at(qtbot, app, A)
     app.window.actions_by_id["back"].trigger()
     until_at(qtbot, app, go_to)
+
+
+def test_a_pinch_and_a_scroll_are_movements_that_can_be_undone(
+    make_app: MakeApp, qtbot: QtBot
+) -> None:
+    """They move the picture at once, without easing: frame by frame it seems to be at rest."""
+    app = make_app()
+    until_exact(qtbot, app)
+    state, home = app.viewport.view_state, app.viewport.view_state.displayed
+    for _ in range(5):
+        state.pinch(1.3, 200, 150, time.perf_counter())
+        state.scroll_pan(8.0, 3.0, time.perf_counter())
+        app.viewport.wake()
+        assert app.viewport.is_moving and state.is_settled
+        qtbot.wait(20)
+    back = app.window.actions_by_id["back"]
+    qtbot.waitUntil(lambda: len(app.window.places.history) == 2, timeout=WAIT_MS)
+    assert back.isEnabled() and not app.viewport.is_moving
+    until_exact(qtbot, app)
+    QTest.keyClick(app.window, Qt.Key.Key_Left, Qt.KeyboardModifier.AltModifier)
+    until_at(qtbot, app, home)
 
 
 def test_bookmarks_are_kept_shown_renamed_moved_deleted_and_flown_to(

@@ -228,6 +228,32 @@ def test_a_film_that_was_broken_goes_on_to_the_same_frames(tmp_path: Path, suffi
     assert sorted(p.name for p in tmp_path.iterdir()) == [out.name, whole.name]
 
 
+def test_a_colon_in_a_relative_name_is_no_protocol(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out, spec = Path("2025-06-01T12:30.mp4"), FilmSpec((64, 48), 10, 12, {"a": 1})
+    broken(out, spec, 11)
+    record_film(out, spec, noise, resume=True)
+    assert film_metadata(out) == {"a": 1} and len(exact_frames(tmp_path / out)) == 12
+
+
+def test_a_part_of_before_does_not_outlive_a_recording_that_began_anew(tmp_path: Path) -> None:
+    spec, out = FilmSpec((64, 48), 10, 57), tmp_path / "a.mp4"
+    broken(out, spec, 31)
+    kept = out.with_name("a.kept.part.mp4")
+    part_path(out).rename(kept)  # a resumption was killed while it copied this
+
+    def fails(number: int) -> np.ndarray:
+        if number == 3:
+            assert not kept.exists()
+            raise KeyboardInterrupt
+        return noise(number)
+
+    with pytest.raises(KeyboardInterrupt):
+        record_film(out, spec, fails)
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("seed", range(4))
 def test_a_part_that_was_cut_anywhere_goes_on_to_the_same_frames(

@@ -220,6 +220,26 @@ def test_drawable_names_kept_visible_tiles_finest_first() -> None:
     assert stream.drawable(view, 1) == visible[:1]
 
 
+def test_what_does_not_fit_is_finer_than_what_covers_the_view() -> None:
+    stream = make_stream()
+    view = View(Camera(0.0, 0.0, 2.0), SIZE)
+    grid = stream._grid()
+    finest = stream.finest_drawn(view)
+    for step in (finest, finest - 1, finest - 2):
+        tiles = grid.tiles(step, view)
+        every = [(x, y) for y in range(tiles.y0, tiles.y1) for x in range(tiles.x0, tiles.x1)]
+        for number, (x, y) in enumerate(every):
+            stream.accept(batch((TileKey(step, x, y),), number))
+    counts = [grid.tiles(step, view).count for step in (finest, finest - 1, finest - 2)]
+    limit = counts[1] + 10
+    assert limit < counts[0]
+    drawn = [key.step for key in stream.drawable(view, limit)]
+    assert drawn == [finest] * 10 + [finest - 1] * counts[1]
+    assert [key.step for key in stream.drawable(view, sum(counts))] == [
+        step for step, count in zip(range(finest, finest - 3, -1), counts) for _ in range(count)
+    ]
+
+
 def test_the_exact_view_is_the_viewports_own_pixels_cut_to_the_field() -> None:
     rng = random.Random(4)
     for _ in range(200):

@@ -18,7 +18,7 @@ from PySide6.QtGui import (
     QWheelEvent,
 )
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QCheckBox
 from pytestqt.qtbot import QtBot
 
 from explorer.app import App
@@ -309,6 +309,41 @@ def test_a_still_equals_the_screen(make_app: MakeApp, qtbot: QtBot, tmp_path: Pa
         saved = np.asarray(image.convert("RGB")).astype(np.float64)
     height, width = app.viewport.view_state.size[::-1]
     assert np.abs(saved[:height, :width] - pixels(app.viewport)).max() <= 1
+
+
+def test_space_presses_a_button_and_falls_into_the_picture(make_app: MakeApp, qtbot: QtBot) -> None:
+    app = make_app()
+    state = app.viewport.view_state
+    app.viewport.setFocus()
+    QTest.keyClick(app.window.focusWidget(), Qt.Key.Key_Space)
+    assert state.is_flying
+    app.viewport.stop_path()
+    lens = app.window.panels["lens"]
+    lens.show()
+    box = QCheckBox("by itself", lens)
+    box.show()
+    box.setFocus()
+    qtbot.waitUntil(box.hasFocus, timeout=5000)
+    QTest.keyClick(box, Qt.Key.Key_Space)
+    assert box.isChecked() and not state.is_flying
+
+
+def test_a_held_key_repeats_steps_alone(make_app: MakeApp) -> None:
+    actions = make_app().window.actions_by_id
+    repeating = {action.id for action in actions if actions[action.id].autoRepeat()}
+    assert repeating == {"zoom_in", "zoom_out"}
+
+
+def test_full_screen_ends_as_large_as_it_began(make_app: MakeApp, qtbot: QtBot) -> None:
+    window = make_app().window
+    window.setWindowState(Qt.WindowState.WindowMaximized)
+    window.toggle_full_screen()
+    assert window.isFullScreen() and not window.menuBar().isVisible()
+    window.toggle_full_screen()
+    assert window.isMaximized() and not window.isFullScreen() and window.menuBar().isVisible()
+    window.toggle_full_screen()
+    window.setWindowState(Qt.WindowState.WindowNoState)  # as a window manager does it
+    assert window.menuBar().isVisible() and window.status_line.isVisible()
 
 
 def test_sheet_of_keys_full_screen_and_escape(make_app: MakeApp, qtbot: QtBot) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 from pathlib import Path
 
@@ -170,6 +171,12 @@ def test_too_new(checkpoint: Path) -> None:
         {"preview": "***"},
         {"config": {"patch_size": 32, "widhts": [8]}},
         {"config": {"patch_size": 32}},
+        {"patch_size": 0},
+        {"patch_size": math.inf},
+        {"field_size": [math.nan, 1.0]},
+        {"field_size": [0.0, 1.0]},
+        {"level_range": [3.0, 1.0]},
+        {"level_range": [0.0, 1.0]},
     ],
 )
 def test_damaged(checkpoint: Path, change: dict[str, object]) -> None:
@@ -177,6 +184,32 @@ def test_damaged(checkpoint: Path, change: dict[str, object]) -> None:
     with pytest.raises(CheckpointError) as caught:
         load_generator_space(checkpoint, CPU)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        '{"a": {"data_offsets": [0, "x"]}}',
+        '{"a": {"data_offsets": [0, null]}}',
+        '{"a": 3}',
+        '{"a": ' * 100_000,
+        '{"__metadata__": {"scalespace": "{\\"format\\": 1e999}"}}',
+    ],
+)
+def test_a_head_that_somebody_made_up_is_one_line(tmp_path: Path, table: str) -> None:
+    path = tmp_path / "odd.safetensors"
+    path.write_bytes(struct.pack("<Q", len(table)) + table.encode() + bytes(64))
+    with pytest.raises(CheckpointError) as caught:
+        read_header(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_memory_is_taken_on_a_files_word(checkpoint: Path) -> None:
+    """Widths of which a network would take a terabyte."""
+    config = {**read_header(checkpoint).config, "widths": [200_000, 200_000]}
+    _rewrite(checkpoint, {"config": config})
+    with pytest.raises(CheckpointError, match="does not fit"):
+        load_generator_space(checkpoint, CPU)
 
 
 def test_an_unknown_field_names_the_nearest_known_one(checkpoint: Path) -> None:

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from model import runs
 from model.header import read_header
 from model.pyramid import ImagePyramid
-from model.runs import CHECKPOINT, STATE, Run, load_config
+from model.runs import CHECKPOINT, STATE, Run, load_config, with_budget
 from model.training_data import PictureData
 from tests.model.small import TRAIN, small_preset
 
@@ -81,6 +81,18 @@ def test_a_run_whose_config_has_fields_of_before_goes_on(
     again, data = load_config(folder)
     assert again == preset
     assert Run(folder, again, PictureData(pyramid), data, resume=True).trainer.step().losses
+
+
+def test_a_budget_that_was_raised_stays_raised(pyramid: ImagePyramid, tmp_path: Path) -> None:
+    """Stopped once more and taken up without naming one, a run is not over."""
+    folder = tmp_path / "run"
+    preset = small_preset(pyramid, replace(TRAIN, kimg=0.016))
+    Run(folder, preset, PictureData(pyramid), {}).train(lambda tick: None)
+    preset, data = load_config(folder)
+    longer = Run(folder, with_budget(preset, None, 0.08), PictureData(pyramid), data, resume=True)
+    longer.train(lambda tick: None, lambda: longer.trainer.step_count >= 4)
+    again = Run(folder, load_config(folder)[0], PictureData(pyramid), data, resume=True)
+    assert again.trainer.step_count >= 4 and not again.trainer.finished
 
 
 def test_a_run_that_does_not_fit_is_refused_in_one_line(

@@ -81,14 +81,15 @@ def test_a_state_of_something_else_or_damaged_is_refused(tmp_path: Path) -> None
 
 def test_a_fingerprint_knows_names_labels_and_settings() -> None:
     levels = np.array([1.0, 2.0])
-    first = fingerprint(["a", "b"], levels, PlacementConfig())
-    assert first == fingerprint(["a", "b"], levels.copy(), PlacementConfig())
+    first = fingerprint(["a", "b"], levels, PlacementConfig(), 64)
+    assert first == fingerprint(["a", "b"], levels.copy(), PlacementConfig(), 64)
     others = {
-        fingerprint(["a", "c"], levels, PlacementConfig()),
-        fingerprint(["a", "b"], levels + 0.1, PlacementConfig()),
-        fingerprint(["a", "b"], levels, PlacementConfig(candidates=3)),
+        fingerprint(["a", "c"], levels, PlacementConfig(), 64),
+        fingerprint(["a", "b"], levels + 0.1, PlacementConfig(), 64),
+        fingerprint(["a", "b"], levels, PlacementConfig(candidates=3), 64),
+        fingerprint(["a", "b"], levels, PlacementConfig(), 32),
     }
-    assert len(others | {first}) == 4
+    assert len(others | {first}) == 5
 
 
 def test_counts_are_those_of_a_plain_loop() -> None:
