@@ -160,6 +160,9 @@ class LossConfig:
     marginals_weight: float = 0.0
     """That RMS where small neighbourhoods are a standard deviation off, along random directions;
     0 switches it off. See `model.marginals`."""
+    marginals_energies: bool = False
+    """Whether neighbourhoods are also compared by the energies of waves in them, and by how those
+    depend on each other."""
     moments_start: float = 0.0
     """Share of the run that is over when these two come in, within a twentieth."""
     r1_gamma: float = 1.0

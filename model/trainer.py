@@ -69,6 +69,8 @@ _COUNTERS = (
     "finest",
 )
 _LEAST_OCTAVES = 1 / 64
+_RECORDED_RESIDUES = 2
+"""Of places of windows modulo the generator's alignment, on each axis."""
 _MOMENTS_OVER = 0.05
 """Share of the run over which the contrast term comes in, where that is not from the start."""
 _SLEPT = 100.0
@@ -124,7 +126,9 @@ class Trainer:
         self.moments = BandMoments(generator.level_range, generator.patch_size).to(self.device)
         self.marginals: Marginals | None = None
         if loss.marginals_weight:
-            self.marginals = Marginals(generator.level_range, generator.patch_size).to(self.device)
+            self.marginals = Marginals(
+                generator.level_range, generator.patch_size, loss.marginals_energies
+            ).to(self.device)
         self.rng = np.random.default_rng(train.seed)
         self.step_count = self.cur_nimg = self.d_steps = 0
         self.elapsed = self._usual_s = 0.0
@@ -220,7 +224,7 @@ class Trainer:
         self.opt_G.zero_grad(set_to_none=True)
         for _ in range(self.train.groups):
             self.give_way()
-            level = draw_level(self._shares(adversarial), self.rng)
+            level = self.data.level_near(draw_level(self._shares(adversarial), self.rng))
             for name, value in self._group(level, adversarial).items():
                 sums.setdefault(name, []).append(value)
         losses = self.ranks.average({n: float(np.mean(values)) for n, values in sums.items()})
@@ -296,6 +300,8 @@ class Trainer:
             )
         high = min(high, self.finest)
         remembered = min(self.loss.remembered_level + 0.5, high)
+        if remembered <= low:
+            return (LevelShare(low, high, 1.0),)
         middle = low + 0.6 * (remembered - low)
         fine = 0.6 if adversarial else 0.3
         shares = [
@@ -310,7 +316,14 @@ class Trainer:
         """Forward and backward of one group; gradients add up in the generator."""
         t, config = self.train, self.generator_config
         windows = draw_windows(
-            level, t.group_size, config.patch_size, config.field_size, self.G.alignment, self.rng
+            level,
+            t.group_size,
+            config.patch_size,
+            config.field_size,
+            self.G.alignment,
+            self.rng,
+            # Recorded graphs are kept by it.
+            None if self._graphs is None else _RECORDED_RESIDUES,
         )[self._mine]
         z = self._latents()
         speaks = 1.0

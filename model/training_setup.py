@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from model.config import GeneratorConfig
     from model.discriminator import Discriminator
     from model.distributed import Ranks
     from model.generator import Generator
@@ -383,7 +384,7 @@ def _started(
         config = generator.config
     same = {
         "patches of {} pixels": (config.patch_size, wanted.patch_size),
-        "a field of {:.2f}": (max(config.field_size), max(wanted.field_size)),
+        "a field of {:.2f} to 1": (_aspect(config), _aspect(wanted)),
         "levels up to {:.2f}": (config.level_range[1], highest),
         "a base layer: {}": (config.base is not None, wanted.base is not None),
         "many scenes: {}": (config.z_dim > 0, wanted.z_dim > 0),
@@ -409,6 +410,12 @@ def _started(
     return preset, generator, discriminator
 
 
+def _aspect(config: GeneratorConfig) -> float:
+    """Width over height."""
+    width, height = config.field_size
+    return width / height
+
+
 def annealed(preset: Preset) -> Preset:
     """The preset for a scene that is trained already: what it gets wrong is detail.
 
@@ -418,7 +425,7 @@ def annealed(preset: Preset) -> Preset:
     preset = replace(preset, train=replace(preset.train, fall_from=_ANNEALED_FROM))
     if preset.generator.z_dim:
         return preset
-    loss = replace(preset.loss, marginals_weight=_ANNEALED_MARGINALS)
+    loss = replace(preset.loss, marginals_weight=_ANNEALED_MARGINALS, marginals_energies=True)
     if preset.generator.base is None:
         share = _ANNEALED_CONSISTENCY / _UNPLACED_CONSISTENCY
         loss = replace(loss, consistency_weight=share * loss.consistency_weight)

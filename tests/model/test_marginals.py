@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -30,6 +32,13 @@ def specks(count: int, seed: int) -> torch.Tensor:
     return cubed * (0.2 / cubed.std())
 
 
+def patchy(count: int, seed: int, block: int) -> torch.Tensor:
+    """Squares of `block` pixels, half rough and half smooth, float32 [N, 3, P, P]."""
+    rng = torch.Generator().manual_seed(seed)
+    rough = (torch.rand(count, 1, PATCH // block, PATCH // block, generator=rng) < 0.5).float()
+    return noise(count, seed) * (0.2 + 1.6 * F.interpolate(rough, scale_factor=block))
+
+
 def pulled(
     real: torch.Tensor,
     gen_img: torch.Tensor,
@@ -42,9 +51,11 @@ def pulled(
     return grad, float(deviation)
 
 
-def followed(real: torch.Tensor, gen_img: torch.Tensor, steps: int = 200) -> torch.Tensor:
+def followed(
+    real: torch.Tensor, gen_img: torch.Tensor, steps: int = 200, energies: bool = False
+) -> torch.Tensor:
     """`gen_img` after so many steps along the pull, which look at other neighbourhoods each."""
-    marginals, rng = Marginals((0.0, 2.0), PATCH), np.random.default_rng(0)
+    marginals, rng = Marginals((0.0, 2.0), PATCH, energies), np.random.default_rng(0)
     for _ in range(steps):
         grad, _deviation = marginals.pull(real, gen_img, 0.4, rng, Ranks())
         gen_img = gen_img - 0.05 * grad
@@ -54,6 +65,13 @@ def followed(real: torch.Tensor, gen_img: torch.Tensor, steps: int = 200) -> tor
 def kurtosis(img: torch.Tensor) -> float:
     fine = laplacian_pyramid(img)[0]
     return float((fine**4).mean() / (fine**2).mean() ** 2)
+
+
+def goes_on(img: torch.Tensor) -> float:
+    """Correlation of how rough the image is here and eight pixels to the right."""
+    rough = F.avg_pool2d(laplacian_pyramid(img)[0].square().mean(1, keepdim=True), 3, 1)
+    both = torch.stack([rough[..., 8:].flatten(), rough[..., :-8].flatten()])
+    return float(torch.corrcoef(both)[0, 1])
 
 
 def across(img: torch.Tensor) -> float:
@@ -82,6 +100,33 @@ def test_contrast_colour_direction_and_tails_become_those_of_the_real_windows() 
     real, plain = specks(16, 0), noise(16, 1)
     assert kurtosis(real) > 6 and kurtosis(plain) < 3.2
     assert kurtosis(followed(real, plain)) > 5
+
+
+def test_detail_goes_on_as_far_as_that_of_the_real_windows() -> None:
+    """Farther than a neighbourhood reaches: mostly the energies of waves tell."""
+    real, plain = patchy(32, 0, PATCH), patchy(32, 1, 8)
+    assert goes_on(real) > 0.7 and goes_on(plain) < 0.15
+    with_energies, without = (
+        goes_on(followed(real, plain, 40, energies)) - goes_on(plain) for energies in (True, False)
+    )
+    assert with_energies > 1.5 * without and with_energies > 0.05
+
+
+def test_energies_too_pull_nowhere_where_they_are_those_of_the_real_windows() -> None:
+    weak, deviations = Marginals((0.0, 2.0), PATCH, True), []
+    for gen_img in (noise(128, 1), noise(128, 1) / 2):
+        _, deviation = pulled(noise(128, 0), gen_img, copy.deepcopy(weak))
+        deviations.append(deviation)
+    assert deviations[0] < 0.1 and deviations[1] > 4 * deviations[0]
+
+
+@pytest.mark.parametrize("patch_size", [16, 24, 32, 40, 64, 96])
+def test_windows_of_any_size_have_energies_or_none(patch_size: int) -> None:
+    img = noise(4, 0)[..., :16, :16].repeat(1, 1, 6, 6)[..., :patch_size, :patch_size]
+    marginals = Marginals((0.0, 1.0), patch_size, True)
+    grad, _ = marginals.pull(img, img / 2, 0.0, np.random.default_rng(0), Ranks())
+    assert torch.isfinite(grad).all() and grad.shape == img.shape
+    assert marginals.with_energies[0] == (patch_size >= 32)
 
 
 def test_the_set_counts_and_not_the_window() -> None:
