@@ -276,6 +276,8 @@ def _preset(recipe: Recipe, folder: Path) -> tuple[Preset, dict[str, Any]]:
 
     if recipe.resume:
         preset, data = load_config(folder)
+        if recipe.data:  # where they were found, if they have moved
+            data["path"] = str(Path(recipe.data).absolute())
         return with_budget(preset, recipe.minutes, recipe.kimg), data
     if recipe.preset not in PRESETS:
         raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {recipe.preset!r}.")
@@ -497,6 +499,8 @@ def _open(
             aspect = float(data.get("aspect", 1.0))
             if aspect != 1 and data["scenes"] > 1:
                 raise ValueError("--aspect is for patches of one scene; leave it out for many.")
+            if data.get("placement") != "none":
+                tell(f"{data['scenes']} scenes: places are not sought, of many at once.")
             return unplaced_data(collection, patch_size, report, tell, aspect), None, None
         known = recipe.resume or not ranks.is_first
         if early:

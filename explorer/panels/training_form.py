@@ -197,8 +197,16 @@ class TrainingForm(QWidget):
 
     def show_report(self, report: DoctorReport, data: str) -> None:
         """Ask for the training on `data` (a path), of which this is the report."""
-        self._path = data
+        again, self._path = data == self._path and self._report is not None, data
         path = Path(data)
+        if again:
+            self.update_report(report)
+            if Path(self.folder.text()).exists():  # a run has begun there
+                self.folder.setText(str(default_folder(path.stem)))
+            return
+        self.aspect.setValue(1.0)
+        self.placement.setCurrentIndex(0)
+        self.all_levels.setChecked(True)
         self.data.setText(self.tr("Train on {0}").format(path.name))
         self.data.setToolTip(str(path))
         self.begin_with.clear()
@@ -230,7 +238,7 @@ class TrainingForm(QWidget):
             minutes=self.minutes.value(),
             levels=levels,
             placement=self.placement.currentData(),
-            aspect=self.aspect.value(),
+            aspect=self.aspect.value() if self.placement.currentData() == "none" else 1.0,
             exclude=self._report.excluded,
             autosave_seconds=float(self.autosave.value()),
             seed=self.seed.value(),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.data.doctor_duplicates import exact_groups, near_groups
+from model.data.doctor_duplicates import alike_pairs, exact_groups
 from model.data.doctor_findings import (
     Findings,
     add_content,
@@ -26,7 +26,7 @@ from model.data.doctor_findings import (
     octaves_of,
 )
 from model.data.doctor_image import image_facts
-from model.data.doctor_scan import DEFAULT_PATCH_SIZE, Scan, scan
+from model.data.doctor_scan import DEFAULT_PATCH_SIZE, MAX_PATCH_SIZE, Scan, scan
 from model.data.labels import printable
 from model.data.patches import LargeImage, PatchCollection, open_data
 from model.data.report import ERROR, SEVERITIES, WARNING, DoctorReport, ImageFacts, Item
@@ -60,8 +60,10 @@ class DoctorConfig:
     """None: one a core, at most 8."""
 
     def __post_init__(self) -> None:
-        if self.patch_size is not None and not 8 <= self.patch_size <= 1024:
-            raise ValueError(f"patch_size must be 8 to 1024 pixels, got {self.patch_size}.")
+        if self.patch_size is not None and not 8 <= self.patch_size <= MAX_PATCH_SIZE:
+            raise ValueError(
+                f"patch_size must be 8 to {MAX_PATCH_SIZE} pixels, got {self.patch_size}."
+            )
 
 
 def inspect_data(
@@ -181,7 +183,7 @@ def _diagnosed(
         exact = exact_groups(seen, skip)
         for group in exact:
             skip[group[1:]] = True
-        near = near_groups(data, seen, skip)
+        near = alike_pairs(data, seen, skip)
         progress(_COMPARED)
         add_duplicates(found, data.patches, exact, near, keep_near=seen.photographs)
         add_spectrum(found, data.patches, seen, blank)

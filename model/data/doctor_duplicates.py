@@ -26,6 +26,7 @@ _DETAIL_CORRELATION = 0.8
 _MAX_PAIRS = 20_000
 """Candidates that are decoded again; more are taken by their thumbnails alone."""
 _BATCH = 256
+_BATCH_PX = 1 << 24
 
 
 def exact_groups(scan: Scan, skip: np.ndarray) -> list[list[int]]:
@@ -64,22 +65,23 @@ def near_pairs(scan: Scan, skip: np.ndarray) -> np.ndarray:
     return np.asarray(pairs[keep])
 
 
-def near_groups(collection: PatchCollection, scan: Scan, skip: np.ndarray) -> list[list[int]]:
-    """Indices of patches that show the same picture but for coding, noise or brightness.
+def alike_pairs(collection: PatchCollection, scan: Scan, skip: np.ndarray) -> np.ndarray:
+    """Pairs of patches that show the same picture but for coding, noise or brightness.
 
-    Decodes the candidates once more.
+    Decodes the candidates once more. int64 [M, 2].
     """
     pairs = near_pairs(scan, skip)[:_MAX_PAIRS]
     same = np.zeros(len(pairs), bool)
-    for begin in range(0, len(pairs), _BATCH):
-        part = pairs[begin : begin + _BATCH]
+    batch = max(1, min(_BATCH, _BATCH_PX // scan.patch_size**2))
+    for begin in range(0, len(pairs), batch):
+        part = pairs[begin : begin + batch]
         needed, where = np.unique(part, return_inverse=True)
         grey = _decoded(collection, scan, needed)
         where = where.reshape(part.shape)
         one, two = grey[where[:, 0]], grey[where[:, 1]]
         alike = _correlation(one, two) >= _PIXEL_CORRELATION
         same[begin : begin + len(part)] = alike & (_detail(one, two) >= _DETAIL_CORRELATION)
-    return _joined(pairs[same])
+    return np.asarray(pairs[same])
 
 
 def _decoded(collection: PatchCollection, scan: Scan, indices: np.ndarray) -> np.ndarray:
@@ -111,7 +113,7 @@ def _detail(one: np.ndarray, two: np.ndarray) -> np.ndarray:
     return np.minimum(*along)
 
 
-def _joined(pairs: np.ndarray) -> list[list[int]]:
+def joined(pairs: np.ndarray) -> list[list[int]]:
     """Groups that the pairs make, each sorted."""
     parent: dict[int, int] = {}
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from model.data.doctor_duplicates import joined
 from model.data.doctor_scan import Scan
 from model.data.doctor_spectrum import NUM_BANDS, SpectrumVerdict, judge
 from model.data.labels import Problem, clean_name, printable
@@ -149,7 +150,7 @@ def add_files(found: Findings, collection: PatchCollection, scan: Scan) -> None:
         "too-small",
         ERROR,
         f"Images smaller than the {size} px of the others.",
-        "Exclude them; or train all at a smaller size with --patch-size.",
+        "Exclude them.",
         small,
         excluded=True,
     )
@@ -238,22 +239,39 @@ def add_content(found: Findings, scan: Scan) -> np.ndarray:
     return np.asarray(blank)
 
 
+def _apart(patches: Sequence[Patch], group: Sequence[int] | np.ndarray) -> float:
+    """How far the known levels of a group are apart, octaves."""
+    levels = [level for i in group if (level := patches[int(i)].level) is not None]
+    return max(levels) - min(levels) if levels else 0.0
+
+
 def add_duplicates(
     found: Findings,
     patches: Sequence[Patch],
     exact: list[list[int]],
-    near: list[list[int]],
+    near: np.ndarray,
     keep_near: bool,
 ) -> None:
-    """Groups of patches that show the same; one of each group is kept, or all with `keep_near`."""
+    """Patches that show the same; one of each group is kept, or all with `keep_near`.
+
+    Args:
+        found: Gets what is found.
+        patches: All of them.
+        exact: Groups of equal pixels.
+        near: Pairs of nearly equal ones, int64 [M, 2]. From one pair to the next a zoom goes on:
+            its levels are not held against each other.
+        keep_near: Of photographs of one thing there are many.
+    """
     messages: dict[str, dict[int, str]] = {"exact": {}, "near": {}, "unlike": {}}
-    for kind, groups in (("exact", exact), ("near", near)):
+    unlike = np.array([_apart(patches, pair) > LABELS_DIFFER["near"] for pair in near], bool)
+    wrong = [pair.tolist() for pair in near[unlike]]
+    for kind, groups in (("exact", exact), ("near", wrong), ("near", joined(near[~unlike]))):
         for group in groups:
-            levels = [patches[i].level for i in group if patches[i].level is not None]
-            known = [level for level in levels if level is not None]
             first = printable(patches[group[0]].name)
             same = "the same pixels as" if kind == "exact" else "nearly the same pixels as"
-            if known and max(known) - min(known) > LABELS_DIFFER[kind]:
+            if groups is wrong or (
+                kind == "exact" and _apart(patches, group) > LABELS_DIFFER[kind]
+            ):
                 for index in group:
                     other = first if index != group[0] else printable(patches[group[1]].name)
                     messages["unlike"][index] = (

@@ -103,7 +103,7 @@ def _add_findings(
             "too-small",
             ERROR,
             "The picture is smaller than one patch.",
-            "Take a larger picture, or a smaller --patch-size.",
+            "Take a larger picture.",
             [Item(name, text)],
         )
     if plain:

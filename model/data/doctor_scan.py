@@ -20,6 +20,10 @@ from model.pyramid_build import Progress
 
 CHUNK = 64
 """Patches that a thread takes at a time."""
+_CHUNK_PX = 1 << 22
+"""Pixels that a thread measures at once: each takes some forty bytes on the way."""
+MAX_PATCH_SIZE = 1024
+"""Larger patches are measured as if they had so many pixels a side."""
 THUMB_PX = 16
 _HASH_PX, _HASH_COEFFICIENTS = 32, 8
 _SAMPLE = 48
@@ -94,7 +98,8 @@ def scan(
     if threads is None:
         threads = min(MAX_THREADS, os.cpu_count() or 1)
     order = np.asarray(indices, np.int64)
-    chunks = [order[i : i + CHUNK] for i in range(0, len(order), CHUNK)]
+    count = max(1, min(CHUNK, _CHUNK_PX // found.patch_size**2))
+    chunks = [order[i : i + count] for i in range(0, len(order), count)]
     waiting: deque[Future[_Part]] = deque()
     taken, next_part = 0, 0.02
     with ThreadPoolExecutor(threads, "doctor") as pool:
@@ -165,7 +170,7 @@ def _expected_size(collection: PatchCollection, indices: Sequence[int]) -> tuple
         return DEFAULT_PATCH_SIZE, True
     if not square:
         return DEFAULT_PATCH_SIZE, False
-    return max(square, key=lambda s: (square[s], -s[0]))[0], False
+    return min(max(square, key=lambda s: (square[s], -s[0]))[0], MAX_PATCH_SIZE), False
 
 
 def _scan_chunk(collection: PatchCollection, chunk: np.ndarray, out: Scan) -> _Part:

@@ -369,8 +369,9 @@ class _Reader:
         for name, label in chosen.items():
             if label is None:
                 self._problem(name, "no label", f"is not named in {source}; add its log2_zoom.")
+            # A folder names a scene by its labelled files: an overview in one is no scene.
+            own = "" if label is None else label.scene or scene or _folder_scene(name)
             label = label or Label()
-            own = label.scene or scene or _folder_scene(name)
             self.patches.append(Patch(name, label.level, label.center_xy, own))
 
     def _problem(self, name: str, kind: str, message: str) -> None:

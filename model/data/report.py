@@ -162,7 +162,9 @@ class DoctorReport:
     @property
     def usable(self) -> bool:
         """Whether anything can be trained on."""
-        return self.image is not None or bool(self.patches and self.patches.num_usable)
+        if self.image is not None:
+            return not self.count(ERROR)
+        return bool(self.patches and self.patches.num_usable)
 
     def count(self, severity: str) -> int:
         """Findings of this severity."""

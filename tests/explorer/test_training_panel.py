@@ -467,6 +467,27 @@ def test_a_run_whose_data_moved_asks_where_they_are(
     assert start.minutes_in_all() == 4.0 + start.more.value()  # its budget is used up
 
 
+def test_the_form_keeps_what_was_filled_in_for_its_data_alone(
+    app: App, data: Path, tmp_path: Path
+) -> None:
+    panel = panel_of(app)
+    form = panel.form
+    report = DoctorReport(str(data), "folder", facts(), None, (), (), ())
+    form.show_report(report, str(data))
+    form.minutes.setValue(7.0)
+    form.folder.setText(str(tmp_path / "mine"))
+    form.placement.setCurrentIndex(form.placement.findData("none"))
+    form.aspect.setValue(1.5)
+    form.all_levels.setChecked(False)
+    form.show_report(report, str(data))  # back to the report, and on again
+    assert form.minutes.value() == 7.0 and form.recipe().folder == str(tmp_path / "mine")
+    assert form.recipe().aspect == 1.5 and form.recipe().levels is not None
+    form.placement.setCurrentIndex(form.placement.findData("match"))
+    assert form.recipe().aspect == 1.0  # its row is hidden
+    form.show_report(report, str(tmp_path / "others"))
+    assert form.recipe().levels is None and "others" in form.recipe().folder
+
+
 def test_the_form_can_be_filled_in_while_the_doctor_looks(app: App, data: Path) -> None:
     """What is found meanwhile is left out; what the person chose stays."""
     part = DoctorReport(str(data), "csv", facts(), None, (), (), (), complete=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,6 +96,13 @@ def test_the_command_trains_from_patches_and_goes_on(
     assert run_cli([*command[:-4], "--kimg", "0.064", "--cache", command[-1], "--resume"]) == 0
     space = load_generator_space(run / CHECKPOINT, torch.device("cpu"))
     assert (space.generator.base is None) == (placement == "none")
+    moved = scene[1].rename(tmp_path / "moved")
+    try:
+        command[1] = str(moved)
+        assert run_cli([*command[:-4], "--kimg", "0.072", "--cache", command[-1], "--resume"]) == 0
+    finally:
+        moved.rename(scene[1])
+    assert json.loads((run / "config.json").read_text())["data"]["path"] == str(moved)
     assert space.render_view((0.0, 0.0), 1.0, (40, 30)).shape == (30, 40, 3)
 
 

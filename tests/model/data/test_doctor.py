@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from model.data.doctor import DoctorConfig, inspect_data
 from model.data.patches import PatchCollection, open_data, read_excludes
@@ -103,6 +103,28 @@ def test_two_views_of_nearly_the_same_are_no_duplicates(
     report = inspect_data(write_folder(tmp_path / "set", patches), NO_COSTS)
     found = {f.kind for f in report.findings} & {"near-duplicate", "duplicate-unlike-labels"}
     assert found == ({kind} if kind else set())
+
+
+def test_a_slow_zoom_is_not_held_against_itself(tmp_path: Path) -> None:
+    """Frames are nearly the next ones: the first and the last are an octave apart all the same."""
+    rng = np.random.default_rng(0)
+    side = 4 * P
+    cells = rng.integers(0, 256, (side // 8, side // 8, 3), np.uint8)
+    picture = np.kron(cells, np.ones((8, 8, 1)))
+    image = Image.fromarray(picture.astype(np.uint8)).filter(ImageFilter.GaussianBlur(3))
+    frames = []
+    for number in range(120):
+        level = 0.008 * number
+        half = side / 2 * 2.0**-level
+        box = (side / 2 - half, side / 2 - half, side / 2 + half, side / 2 + half)
+        frames.append((np.asarray(image.resize((P, P), Image.Resampling.BOX, box)), level))
+    report = inspect_data(write_folder(tmp_path / "set", frames), NO_COSTS)
+    assert "duplicate-unlike-labels" not in {f.kind for f in report.findings} and report.usable
+
+
+def test_a_picture_that_cannot_be_read_is_nothing_to_train_on(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((40, 50, 3), np.uint8)).save(tmp_path / "small.png")
+    assert not inspect_data(tmp_path / "small.png", NO_COSTS).usable
 
 
 def test_an_octave_of_magnified_patches_is_named(

@@ -12,7 +12,7 @@ from PIL import Image
 
 from model.data.doctor import DoctorConfig, inspect_data
 from model.data.doctor_cost import Machine, _extrapolated, _traced, measure_machine, predict_costs
-from model.data.doctor_duplicates import near_groups
+from model.data.doctor_duplicates import alike_pairs, joined
 from model.data.doctor_scan import area_weights, scan
 from model.data.doctor_spectrum import band_powers, detail_end, judge, luma, sharpness
 from model.data.patches import PatchCollection, open_data
@@ -105,7 +105,7 @@ def test_near_duplicates_survive_recoding_and_plain_gradients_are_none(tmp_path:
     (folder / "z5.png").write_bytes(png(brighter))
     data = opened(folder)
     seen = scan(data, range(len(data)))
-    groups = near_groups(data, seen, np.zeros(len(data), bool))
+    groups = joined(alike_pairs(data, seen, np.zeros(len(data), bool)))
     names = [[data.patches[i].name for i in group] for group in groups]
     assert names == [["0002.png", "z2.jpg"], ["0005.png", "z5.png"], ["0009.png", "z9.jpg"]]
 

@@ -163,6 +163,14 @@ def test_scenes_by_the_names_in_one_label_file(tmp_path: Path) -> None:
     assert [(p.level, p.scene) for p in data.patches] == [(1.0, "A"), (2.0, "sun")]
 
 
+def test_an_overview_without_a_label_is_no_scene(tmp_path: Path) -> None:
+    """With two scenes the patches would not be placed."""
+    files = {**PNGS, "overview/whole.png": PNGS["000000.png"]}
+    data = opened(fill(tmp_path / "a", {**files, "dataset.json": dataset_json(LEVELS)}))
+    assert data.scenes == ("",)
+    assert ("overview/whole.png", "no label") in kinds(data)
+
+
 def test_places_are_read(tmp_path: Path) -> None:
     text = "file,log2_zoom,x,y,scene,status\na.png,1,0.25,-0.5,,placed\nb.png,2,,,,refused\n"
     files = {"a.png": png(0), "b.png": png(1), "places.csv": text}
