@@ -67,6 +67,8 @@ class TrainingForm(QWidget):
         super().__init__(parent)
         self._report: DoctorReport | None = None
         self._path = ""
+        self._has_begun = False
+        """What is filled in was for a training that is under way, or over."""
         tr = self.tr
         self.data = QLabel()
         self.data.setWordWrap(True)
@@ -197,13 +199,12 @@ class TrainingForm(QWidget):
 
     def show_report(self, report: DoctorReport, data: str) -> None:
         """Ask for the training on `data` (a path), of which this is the report."""
-        again, self._path = data == self._path and self._report is not None, data
+        again, self._path = data == self._path and not self._has_begun, data
         path = Path(data)
         if again:
             self.update_report(report)
-            if Path(self.folder.text()).exists():  # a run has begun there
-                self.folder.setText(str(default_folder(path.stem)))
             return
+        self._has_begun = False
         self.aspect.setValue(1.0)
         self.placement.setCurrentIndex(0)
         self.all_levels.setChecked(True)
@@ -266,6 +267,7 @@ class TrainingForm(QWidget):
 
     def _start(self) -> None:
         if self.folder.text().strip():
+            self._has_begun = True
             self.start_asked.emit(self.recipe(), self.share.value() / 10)
         else:
             self.folder.setFocus()
