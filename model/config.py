@@ -162,7 +162,7 @@ class LossConfig:
     0 switches it off. See `model.marginals`."""
     marginals_energies: bool = False
     """Whether neighbourhoods are also compared by the energies of waves in them, and by how those
-    depend on each other."""
+    depend on each other. One round with it was no better (`docs/experiments.md`)."""
     moments_start: float = 0.0
     """Share of the run that is over when these two come in, within a twentieth."""
     r1_gamma: float = 1.0

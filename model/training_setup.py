@@ -427,7 +427,7 @@ def annealed(preset: Preset) -> Preset:
     preset = replace(preset, train=replace(preset.train, fall_from=_ANNEALED_FROM))
     if preset.generator.z_dim:
         return preset
-    loss = replace(preset.loss, marginals_weight=_ANNEALED_MARGINALS, marginals_energies=True)
+    loss = replace(preset.loss, marginals_weight=_ANNEALED_MARGINALS)
     if preset.generator.base is None:
         share = _ANNEALED_CONSISTENCY / _UNPLACED_CONSISTENCY
         loss = replace(loss, consistency_weight=share * loss.consistency_weight)
