@@ -296,7 +296,7 @@ def memory(device: str, data: str, folder: Path, minutes: float, out: Path) -> d
         print(pools[-1], flush=True)
     settled = [p for p in pools if p["minute"] >= 0.2 * pools[-1]["minute"]] or pools
     times = [p["minute"] for p in settled]
-    for name in pools[0].keys() - {"minute", "step"}:
+    for name in [n for n in pools[0] if n not in ("minute", "step")]:
         result[f"{name}_per_hour"] = 60 * slope(times, [p[name] for p in settled])
     result["threads_left"] = app.end()
     return result

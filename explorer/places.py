@@ -112,7 +112,6 @@ class Places(QObject):
         self.find_scene: Callable[[StillView], str | None] = lambda _view: None
         """The path of the scene that a view is of, None where it is not at hand."""
         self.open_scene: Callable[[str], object] = lambda _path: None
-        self._opened: SceneInfo | None = None
         self._pending: StillView | None = None
         self._heading: Camera | None = None
         self._is_travelling = False
@@ -122,6 +121,7 @@ class Places(QObject):
         self._rest.timeout.connect(self._rested)
         viewport.frame_painted.connect(self._painted)
         viewport.leaving.connect(self._leaving)
+        viewport.scene_changed.connect(self._on_changed)
         viewport.scene_opened.connect(self._on_opened)
         viewport.back_asked.connect(self.back)
         viewport.forward_asked.connect(self.forward)
@@ -232,7 +232,7 @@ class Places(QObject):
         """What was to be shown in a scene will not be: it could not be opened."""
         self._pending = None
 
-    def _begin(self, info: SceneInfo) -> None:
+    def _on_changed(self, info: SceneInfo) -> None:
         """Another scene: its bookmarks, and no view that was seen of it."""
         self.history.clear()
         self._heading = None
@@ -246,10 +246,7 @@ class Places(QObject):
             self.notice.emit(self.tr("Bookmarks are not kept: {0}").format(error))
         self.bookmarks_changed.emit()
 
-    def _on_opened(self, info: SceneInfo) -> None:
-        before, self._opened = self._opened, info
-        if not info.continues(before):
-            self._begin(info)
+    def _on_opened(self, _info: SceneInfo) -> None:
         view, self._pending = self._pending, None
         if view is not None and self.is_here(view):
             state = self.viewport.view_state

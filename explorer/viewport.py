@@ -72,6 +72,8 @@ class Viewport(InputSurface):
     """A path or a flight has ended, or a hand took over."""
     path_skipped = Signal(object)
     """A path was not flown, because motion is to be reduced: only its end is shown."""
+    scene_changed = Signal(object)
+    """Another scene is open (`SceneInfo`), not newer weights of a run; before `scene_opened`."""
     scene_opened = Signal(object)
     """A `SceneInfo`: its pixels come now."""
     message_received = Signal(object)
@@ -434,9 +436,11 @@ class Viewport(InputSurface):
         self._halted = False
         self._exact_s = math.inf
         self.view_state.max_level = info.level_range[1]
-        self.scene = info
+        before, self.scene = self.scene, info
         self._opened_at = time.perf_counter()
         self.stream.set_scene(info.identity, self._grid, self.stream.seed if newer else 0)
+        if not info.continues(before):
+            self.scene_changed.emit(info)
         self.scene_opened.emit(info)
 
     def _make_grid(

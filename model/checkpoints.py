@@ -148,9 +148,9 @@ def load_generator_space(
             raise ValueError("its head and its generator disagree")
         packed = load_file(os.fspath(path))
         state = _unpacked(packed)
-        with torch.device("meta"):  # no memory is taken on a file's word
-            _check_shapes(Generator(config), state)
+        _check_size(config, sum(tensor.numel() for tensor in state.values()))
         generator = Generator(config)
+        _check_shapes(generator, state)
         generator.load_state_dict(state, assign=True)
     except (SafetensorError, ValueError, TypeError, RuntimeError, OSError) as error:
         first = str(error).splitlines()[0]
@@ -161,6 +161,21 @@ def load_generator_space(
     return GeneratorSpace(
         generator.to(device), header, identity_of(packed), choose_dtype(device, precision)
     )
+
+
+def _check_size(config: GeneratorConfig, stored: int) -> None:
+    """Raise ValueError where the network would hold many more numbers than the file does.
+
+    No memory is taken on a file's word. (A network on torch's `meta` device would tell exactly, a
+    second later: that device takes so long to be imported.)
+    """
+    octaves = config.level_range[1] - config.level_range[0]
+    fewest = config.convs_per_stage * sum(width**2 for width in config.widths)
+    fewest += (config.z_dim + config.w_dim) * config.w_dim
+    inputs = config.waves_per_octave + config.noise_features * config.noise_bands
+    fewest += int(octaves * inputs)
+    if fewest > stored:
+        raise ValueError(f"it would hold {fewest} numbers or more, the file has {stored}")
 
 
 def _check_shapes(network: nn.Module, state: dict[str, torch.Tensor]) -> None:

@@ -26,7 +26,6 @@ from PySide6.QtWidgets import (
 
 from explorer.camera_path import CameraPath, CameraPathError, load_path, save_path, tour
 from explorer.director import MAX_DURATION_S, MAX_HOLD_S, Director, FlightLog, PreviewFlight
-from explorer.messages import SceneInfo
 from explorer.panels.file_dialogs import confirmed, with_ending
 from explorer.panels.film_bar import FilmBar
 from explorer.panels.key_pictures import KeyPictures
@@ -53,7 +52,6 @@ class DirectorPanel(QDockWidget):
         self.director = Director(self._refresh)
         self.film = FilmBar(window)
         self._log: FlightLog | None = None
-        self._scene = self.viewport.scene
         self._preview: PreviewFlight | None = None
         self.pictures = KeyPictures(self.viewport)
         self._sampling = QTimer(self)
@@ -181,7 +179,8 @@ class DirectorPanel(QDockWidget):
         self.film.changed.connect(self._refresh)
         viewport.frame_painted.connect(self._frame_painted)
         viewport.exact_shown.connect(lambda _s: QTimer.singleShot(0, self._rested))
-        viewport.scene_opened.connect(self._scene_opened)
+        viewport.scene_changed.connect(lambda _info: self._scene_changed())
+        viewport.scene_opened.connect(lambda _info: self._scene_opened())
         self._window.closed.connect(self._end)
 
     # What is shown.
@@ -233,12 +232,14 @@ class DirectorPanel(QDockWidget):
                     self.timeline.update()
                     return
 
-    def _scene_opened(self, scene: SceneInfo) -> None:
+    def _scene_changed(self) -> None:
+        """What was flown before was another scene."""
+        if self._log is not None:
+            self._log = FlightLog()
+
+    def _scene_opened(self) -> None:
         """Pictures were of other weights; the flight stays, it may fit this scene."""
-        before, self._scene = self._scene, scene
         self.pictures.forget()
-        if self._log is not None and not scene.continues(before):
-            self._log = FlightLog()  # what was flown before was another scene
         self._refresh()
 
     # Editing.

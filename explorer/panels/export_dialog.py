@@ -88,7 +88,7 @@ class ExportDialog(QDialog):
         self._timer = QTimer(self)
         self._timer.setInterval(_UPDATE_MS)
         self._timer.timeout.connect(self.refresh)
-        viewport.scene_opened.connect(self._show_scene)
+        viewport.scene_changed.connect(self._show_scene)
 
     # What is in it.
 
@@ -242,7 +242,7 @@ class ExportDialog(QDialog):
     def showEvent(self, event: QShowEvent) -> None:
         """Show the scene that is open now."""
         super().showEvent(event)
-        if self.viewport.scene is not None and self.viewport.scene != self._scene:
+        if self._scene is None and self.viewport.scene is not None:
             self._show_scene(self.viewport.scene)
         self._timer.start()
         self.refresh()
@@ -254,9 +254,7 @@ class ExportDialog(QDialog):
 
     def _show_scene(self, scene: SceneInfo) -> None:
         """Another scene: its levels, and a file named after it."""
-        before, self._scene = self._scene, scene
-        if scene.continues(before):
-            return
+        self._scene = scene
         low, high = scene.level_range
         self.slider.setRange(round(low * _STEPS_PER_OCTAVE), round(high * _STEPS_PER_OCTAVE))
         self.level.setRange(low, high)

@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 
 from explorer.camera_path import CameraPath
 from explorer.film_process import FilmOrder, FilmProcess
+from explorer.filming import FILM_SUFFIXES
 from explorer.panels.file_dialogs import confirmed, with_ending
 from explorer.panels.film_dialog import FilmChoice, FilmDialog
 
@@ -175,6 +176,6 @@ class FilmBar(QWidget):
 def _film_name(name: str, suffix: str) -> str:
     """Where a film of `name` goes. A folder of frames has no point in its name: that is a file."""
     if suffix:
-        return with_ending(name, suffix, (".mp4", ".webm", ".png"))
+        return with_ending(name, suffix, (*FILM_SUFFIXES, ".png"))
     path = Path(name)
     return str(path.with_name(path.name.replace(".", "-")))

@@ -60,7 +60,6 @@ class LatentsPanel(QDockWidget):
         self.viewport = viewport
         self.folder = folder
         self.stars = Stars(None)
-        self._scene: SceneInfo | None = None
         self._seed: Seed = 0
         """What is shown, or was asked for last."""
         self._patience = 0
@@ -180,7 +179,8 @@ class LatentsPanel(QDockWidget):
         self.text.returnPressed.connect(self._typed)
         self.star.clicked.connect(self._toggle_star)
         self.truncation.valueChanged.connect(self._truncated)
-        self.viewport.scene_opened.connect(self._show_scene)
+        self.viewport.scene_changed.connect(self._show_scene)
+        self.viewport.scene_opened.connect(lambda _info: self.refresh())
 
     # What it shows.
 
@@ -239,20 +239,18 @@ class LatentsPanel(QDockWidget):
 
     def _show_scene(self, scene: SceneInfo) -> None:
         """Another scene, with other stars."""
-        before, self._scene = self._scene, scene
         self.single.setVisible(not scene.has_latents)
         self.many.setVisible(scene.has_latents)
-        if not scene.continues(before):
-            self.pictures.forget()
-            try:
-                self.stars = Stars(self.folder and stars_file(self.folder, scene))
-            except (OSError, ValueError) as error:
-                self.stars = Stars(None)
-                self.notice.emit(self.tr("Stars are not kept: {0}").format(error))
-            self.browser.stars = self.stars
-            self.between.set_stars(self.stars)
-            self.browser.only_stars.setChecked(False)
-            self.browser.show_page(0)
+        self.pictures.forget()
+        try:
+            self.stars = Stars(self.folder and stars_file(self.folder, scene))
+        except (OSError, ValueError) as error:
+            self.stars = Stars(None)
+            self.notice.emit(self.tr("Stars are not kept: {0}").format(error))
+        self.browser.stars = self.stars
+        self.between.set_stars(self.stars)
+        self.browser.only_stars.setChecked(False)
+        self.browser.show_page(0)
         self.refresh()
 
     def refresh(self) -> None:

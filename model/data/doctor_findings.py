@@ -264,24 +264,23 @@ def add_duplicates(
     """
     messages: dict[str, dict[int, str]] = {"exact": {}, "near": {}, "unlike": {}}
     unlike = np.array([_apart(patches, pair) > LABELS_DIFFER["near"] for pair in near], bool)
-    wrong = [pair.tolist() for pair in near[unlike]]
-    for kind, groups in (("exact", exact), ("near", wrong), ("near", joined(near[~unlike]))):
-        for group in groups:
-            first = printable(patches[group[0]].name)
-            same = "the same pixels as" if kind == "exact" else "nearly the same pixels as"
-            if groups is wrong or (
-                kind == "exact" and _apart(patches, group) > LABELS_DIFFER[kind]
-            ):
-                for index in group:
-                    other = first if index != group[0] else printable(patches[group[1]].name)
-                    messages["unlike"][index] = (
-                        f"has {same} {other}, and another level; keep the one whose level is right."
-                    )
-            else:
-                for index in group[1:]:
-                    if kind == "near" and not _same_level(patches[index], patches[group[0]]):
-                        continue
-                    messages[kind][index] = f"has {same} {first}; remove one."
+    groups = [("exact", group, _apart(patches, group) > LABELS_DIFFER["exact"]) for group in exact]
+    groups += [("near", pair.tolist(), True) for pair in near[unlike]]
+    groups += [("near", group, False) for group in joined(near[~unlike])]
+    for kind, group, is_wrong in groups:
+        first = printable(patches[group[0]].name)
+        same = "the same pixels as" if kind == "exact" else "nearly the same pixels as"
+        if is_wrong:
+            for index in group:
+                other = first if index != group[0] else printable(patches[group[1]].name)
+                messages["unlike"][index] = (
+                    f"has {same} {other}, and another level; keep the one whose level is right."
+                )
+        else:
+            for index in group[1:]:
+                if kind == "near" and not _same_level(patches[index], patches[group[0]]):
+                    continue
+                messages[kind][index] = f"has {same} {first}; remove one."
     found.add_patches(
         "exact-duplicate",
         WARNING,

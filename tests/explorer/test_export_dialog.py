@@ -56,7 +56,7 @@ def deepen(app: App, dialog: ExportDialog) -> None:
     """Let the dialog take the scene for a deeper one."""
     assert app.viewport.scene is not None
     app.viewport.scene = replace(app.viewport.scene, level_range=(0.0, 12.0))
-    app.viewport.scene_opened.emit(app.viewport.scene)
+    app.viewport.scene_changed.emit(app.viewport.scene)
 
 
 def until_idle(qtbot: QtBot, dialog: ExportDialog) -> None:

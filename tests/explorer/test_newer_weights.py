@@ -97,7 +97,6 @@ def test_bookmarks_history_a_recording_and_an_order_stay(
     assert len(places.history) >= views and places.history.can_go_back
     assert director._log is flown
     assert dialog.level.value() == 3.5 and dialog.file.text() == str(tmp_path / "mine.tif")
-    assert dialog._scene == app.viewport.scene
     dialog.close()
     # The run is over, and another day its folder or its checkpoint is opened.
     (run / "state.resume").write_bytes(b"")

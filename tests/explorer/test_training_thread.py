@@ -380,9 +380,8 @@ def test_memory_for_not_even_one_window_pauses_with_a_message(
     assert watched.end().kept
 
 
-def test_a_stop_while_it_is_prepared_leaves_nothing(
-    watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def preparing_slowly(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """From here on patches are read when the second is set; the first says that they are to be."""
     asked, go = threading.Event(), threading.Event()
 
     def slow(collection: object, size: int, report: object, *_more: object) -> None:
@@ -391,6 +390,13 @@ def test_a_stop_while_it_is_prepared_leaves_nothing(
         report("reading patches", 0.5)  # type: ignore[operator]
 
     monkeypatch.setattr("model.training_sets.unplaced_data", slow)
+    return asked, go
+
+
+def test_a_stop_while_it_is_prepared_leaves_nothing(
+    watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, go = preparing_slowly(monkeypatch)
     watched = watch()
     assert asked.wait(20)
     watched.thread.stop(True)
@@ -403,14 +409,7 @@ def test_a_stop_while_a_run_is_taken_up_again_keeps_it_or_removes_it(
     watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: bool
 ) -> None:
     assert watch(kimg=0.04).end().kept
-    asked, go = threading.Event(), threading.Event()
-
-    def slow(collection: object, size: int, report: object, *_more: object) -> None:
-        asked.set()
-        go.wait(20)
-        report("reading patches", 0.5)  # type: ignore[operator]
-
-    monkeypatch.setattr("model.training_sets.unplaced_data", slow)
+    asked, go = preparing_slowly(monkeypatch)
     again = watch(resume=True, kimg=0.08)
     assert asked.wait(20)
     again.thread.stop(keep)
