@@ -19,6 +19,7 @@ a time may use a scene.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -270,7 +271,8 @@ class Scene:
         Raises:
             ValueError: The path, the size or the number of frames cannot be, or there is something
                 else where it is to go on.
-            OSError: It cannot be written; nothing is left of it unless `resume`.
+            OSError: It cannot be written. Without `resume` nothing is left of a film; of a folder,
+                the frames that are done.
         """
         out = check_film(file)
         flown = _camera_path(path)
@@ -405,6 +407,41 @@ def work_folder(file: PathLike) -> Path:
     """Where an export to `file` keeps what it has rendered, until the file is whole."""
     out = Path(file)
     return out.with_name(f"{out.name}.work")
+
+
+@dataclass(frozen=True)
+class KeptExport:
+    """What a stopped export was asked for: it goes on where the same is asked for again."""
+
+    level: float
+    """Octaves."""
+    box: tuple[float, float, float, float] | None
+    """Left, top, right, bottom, field units; None is the whole field."""
+    size: tuple[int, int]
+    """Width and height, pixels."""
+    seed: Seed
+    quality: int | None
+    """JPEG quality; None is lossless."""
+    tile_px: int
+
+
+def kept_export(file: PathLike) -> KeptExport | None:
+    """What an export to `file` that was stopped was asked for; None where nothing says so."""
+    try:
+        told = json.loads((work_folder(file) / "manifest.json").read_text("utf-8"))
+        left, top, right, bottom = map(float, told["box"] or (0, 0, 0, 0))
+        width, height = map(int, told["size"])
+        quality = told["quality"]
+        return KeptExport(
+            level=float(told["level"]),
+            box=(left, top, right, bottom) if told["box"] else None,
+            size=(width, height),
+            seed=seed_from_json(told["seed"]),
+            quality=None if quality is None else int(quality),
+            tile_px=int(told["tile"]),
+        )
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 def check_film(file: PathLike, name: str = "the file") -> Path:

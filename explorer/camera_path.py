@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -346,11 +345,11 @@ def parse_path(text: str, name: str = "the camera path") -> CameraPath:
         table = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise CameraPathError(
-            f"{name} is not JSON ({error}); see the README for a path."
+            f"{name} is not JSON ({error}); see docs/api.md for a path."
         ) from error
     if not isinstance(table, dict) or not isinstance(table.get("keyframes"), list):
         raise CameraPathError(
-            f"{name} must be an object with a list 'keyframes'; see the README for a path."
+            f"{name} must be an object with a list 'keyframes'; see docs/api.md for a path."
         )
     version = table.get("format", FORMAT)
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
@@ -430,11 +429,10 @@ def save_path(path: CameraPath, file: str | os.PathLike[str]) -> None:
         OSError: The file cannot be written.
     """
     target = Path(file)
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(path.to_json())
-        os.replace(temporary, target)
+        temporary.write_text(path.to_json(), encoding="utf-8")
+        temporary.replace(target)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -44,6 +45,8 @@ def run(argv: Sequence[str]) -> int:
     Returns:
         The exit code; argparse's own exits (help, usage errors) are turned into codes too.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name is no reason to fail
     try:
         command = argv[0] if argv else None
         if command in COMMANDS:

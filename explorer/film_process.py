@@ -13,9 +13,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, Signal
+from PySide6.QtCore import QCoreApplication, QObject, QProcess, QProcessEnvironment, Signal
 
 from explorer.camera_path import CameraPath, save_path
+from explorer.cli import PROGRAM
 from explorer.filming import film_frames
 from model.latent import Seed
 
@@ -23,6 +24,7 @@ STRIP = ".strip.png"
 """Stands for the exponential strip among the endings of films; '' is a folder of frames."""
 _NICENESS = 10
 _END_MS = 5000
+_ERROR = f"{PROGRAM}: error: "
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,14 @@ class FilmOrder:
         words += ["--seed", str(self.seed), "--device", self.device, "--out", out]
         words += ["--strip"] if self.is_strip else []
         return [*words, "--resume"] if self.resume else words
+
+
+def died(code: int) -> str:
+    """Why a process of ours ended that gave no reason."""
+    return QCoreApplication.translate(
+        "FilmProcess",
+        "it was ended from outside with {0}, perhaps for want of memory; what is done is kept",
+    ).format(code)
 
 
 class FilmProcess(QObject):
@@ -101,6 +111,7 @@ class FilmProcess(QObject):
         environment = QProcessEnvironment.systemEnvironment()
         root = str(Path(__file__).resolve().parent.parent)
         paths = [root, environment.value("PYTHONPATH")]
+        # And -P: the folder that the app was started in may hold a `model.py` of its own.
         environment.insert("PYTHONPATH", os.pathsep.join(p for p in paths if p))
         environment.insert("PYTHONIOENCODING", "utf-8")  # names of files are said
         process.setProcessEnvironment(environment)
@@ -110,7 +121,7 @@ class FilmProcess(QObject):
         process.errorOccurred.connect(self._failed)
         process.started.connect(self._started)
         self._process = process
-        process.start(sys.executable, ["-m", "explorer", *order.arguments(self._path_file)])
+        process.start(sys.executable, ["-P", "-m", "explorer", *order.arguments(self._path_file)])
 
     def cancel(self) -> None:
         """Call the film off; what is done of it stays."""
@@ -144,8 +155,8 @@ class FilmProcess(QObject):
             if word == "done":
                 with contextlib.suppress(ValueError):
                     fraction = float(number)
-            elif line.strip():
-                self._said = line.strip()
+            elif line.startswith(_ERROR):
+                self._said = line.strip().removeprefix(_ERROR)
         if fraction != self.fraction:
             self.fraction = fraction
             self.progressed.emit(fraction)
@@ -158,8 +169,7 @@ class FilmProcess(QObject):
     def _finished(self, code: int, status: QProcess.ExitStatus) -> None:
         self._read()
         whole = code == 0 and status == QProcess.ExitStatus.NormalExit
-        said = self._said.removeprefix("scalespace-explorer: error: ")
-        why = "" if whole or self._cancelled else said or f"record ended with {code}"
+        why = "" if whole or self._cancelled else self._said or died(code)
         self._conclude(whole, why)
 
     def _conclude(self, whole: bool, why: str) -> None:

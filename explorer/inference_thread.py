@@ -251,7 +251,7 @@ class InferenceThread:
 
         width, height = space.field_size
         low, high = space.level_range
-        device = str(getattr(space, "device", "cpu"))
+        device = str(getattr(space, "device", "cpu")).partition(":")[0]
         info = SceneInfo(
             identity=space.identity,
             name=Path(request.path).stem,

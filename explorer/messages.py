@@ -36,7 +36,7 @@ class SceneInfo:
     level_range: tuple[float, float]
     """Octaves."""
     device: str
-    """Where it renders: 'cpu', 'cuda'."""
+    """Where it renders: 'cpu' or 'cuda', as `--device` takes it."""
     has_latents: bool = False
     """Whether a seed changes the picture."""
     step: int | None = None

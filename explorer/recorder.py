@@ -168,12 +168,22 @@ def record_film(
                     if progress is not None:
                         progress(number + 1)
             _repack(part, final)
-            final.replace(out)
             whole = True
+        _into_place(final, out)
     finally:
-        for file in (final,) if resume and not whole else (part, kept, final):
+        broken = (final,) if resume else (part, kept, final)
+        for file in (part, kept) if whole else broken:
             with contextlib.suppress(OSError):
                 file.unlink(missing_ok=True)
+
+
+def _into_place(final: Path, out: Path) -> None:
+    """Rename the film; one that is open in a player may not be replaced everywhere."""
+    try:
+        final.replace(out)
+    except OSError as error:
+        message = f"{out} cannot be replaced: {error.strerror}; the film is whole: {final}."
+        raise OSError(error.errno, message) from error
 
 
 def _plain(path: Path) -> str:
@@ -415,7 +425,9 @@ class _Encoder:
 
 def _frame_rate(spec: FilmSpec) -> fractions.Fraction:
     """`spec.fps` as film knows it: 29.97 is 30000 / 1001."""
-    return fractions.Fraction(spec.fps).limit_denominator(1001)
+    ntsc = fractions.Fraction(round(spec.fps * 1.001) * 1000, 1001)
+    exact = fractions.Fraction(spec.fps).limit_denominator(1001)
+    return ntsc if abs(spec.fps - ntsc) < 1e-3 else exact
 
 
 class _Sink:
@@ -449,8 +461,14 @@ def _repack(part: Path, final: Path) -> None:
         copy = sink.add_stream_from_template(stream)
         tags = _tags(source)
         sink.metadata.update({k: v for k, v in tags.items() if k in (_METADATA_KEY, "encoder")})
+        first: int | None = None
         for packet in source.demux(stream):
-            if packet.dts is not None:
+            if packet.dts is not None and packet.pts is not None:
+                # The part begins late by the frames that an encoder holds back, and a film that
+                # begins late shows nothing at first.
+                first = packet.pts if first is None else first
+                packet.pts -= first
+                packet.dts -= first
                 packet.stream = copy
                 sink.mux(packet)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import site
 import sys
+import sysconfig
 from pathlib import Path
 
 PAINTING = Path("checkpoints", "starry-night.safetensors")
@@ -16,22 +18,27 @@ SCENES = {
 ICON = Path("assets", "icon.svg")
 SAMPLE_PATCHES = Path("assets", "sample-patches", "dataset.json")
 """Labels of the pictures beside it: a small training set."""
-_ROOTS = (
-    Path(__file__).resolve().parent.parent,  # a clone, or an editable install
-    Path(sys.prefix, "share", "scalespace-explorer"),  # an installed wheel
-)
+_SHARE = Path("share", "scalespace-explorer")
+
+
+def _roots() -> list[Path]:
+    """Where to look: a clone or an editable install, then wherever pip puts what a wheel brings."""
+    code = Path(__file__).resolve().parent.parent
+    installed = [sys.prefix, sysconfig.get_path("data"), site.getuserbase(), code]
+    return [code, *(Path(base, _SHARE) for base in installed if base)]
 
 
 def shipped(file: Path) -> Path:
     """The path of a file that ships.
 
     Raises:
-        FileNotFoundError: It is in neither place.
+        FileNotFoundError: It is in none of these places.
     """
-    for root in _ROOTS:
+    roots = _roots()
+    for root in roots:
         if (root / file).is_file():
             return root / file
     raise FileNotFoundError(
-        f"{_ROOTS[0] / file} is missing, though it ships with the app; clone the repository "
+        f"{roots[0] / file} is missing, though it ships with the app; clone the repository "
         "again, or name a checkpoint, an image or a folder."
     )

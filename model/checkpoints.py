@@ -124,7 +124,8 @@ def _packed(network: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def _unpacked(packed: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {n: t.float() if t.dtype == torch.float16 else t for n, t in packed.items()}
+    # Copies, all of them: what is read lies in the mapped file, which others may write to.
+    return {n: t.float() if t.dtype == torch.float16 else t.clone() for n, t in packed.items()}
 
 
 def load_generator_space(

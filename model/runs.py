@@ -486,7 +486,8 @@ def load_state(path: Path, trainer: Trainer) -> None:
     try:
         with safe_open(path, "pt") as file:
             meta = json.loads(file.metadata()["scalespace-state"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # Copies: a file that stays mapped cannot be replaced everywhere.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         for name, module in trainer.modules().items():
             prefix = f"{name}/"
             own = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}

@@ -40,8 +40,9 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from explorer.api import work_folder
+from explorer.api import kept_export, work_folder
 from explorer.cli import PROGRAM
+from explorer.film_process import died
 from explorer.messages import SceneInfo
 from explorer.panels.file_dialogs import with_ending
 from explorer.viewport import Viewport
@@ -51,6 +52,7 @@ _STEPS_PER_OCTAVE = 8
 _UPDATE_MS = 250
 _NICENESS = 10
 _ROOT = Path(__file__).resolve().parents[2]
+_ERROR = f"{PROGRAM}: error: "
 _PROGRESS = re.compile(r"(reading|rendering|writing) .*?  +(\d+) %(?:  (\S+) left)?")
 _TEXT_WIDTH = 520
 
@@ -75,7 +77,7 @@ class ExportDialog(QDialog):
             ".jpg": self.tr("JPEG"),
         }
         self._scene: SceneInfo | None = None
-        self._errors = ""
+        self._errors = self._why = ""
         self._estimating = self._stopped = False
         self._out = Path()
         self.process = QProcess(self)
@@ -201,6 +203,9 @@ class ExportDialog(QDialog):
         """Width and height of the export in pixels; None where there is nothing to export."""
         if self._scene is None:
             return None
+        kept = kept_export(self.file.text())
+        if kept is not None:
+            return kept.size
         width, height = self._scene.field_size
         if self.what.currentData() == "view":
             box = self.box()
@@ -211,15 +216,28 @@ class ExportDialog(QDialog):
         return max(1, round(width * d)), max(1, round(height * d))
 
     def arguments(self) -> list[str]:
-        """The command line of what the dialog shows, without the program."""
+        """The command line of what the dialog shows, without the program.
+
+        An export that was stopped is asked for as it was then, wherever the view is now.
+        """
         scene = self._scene
         if scene is None:
             raise RuntimeError("there is no scene to export; open one first.")
-        words = ["export", os.path.abspath(scene.path), "--level", repr(self.chosen_level())]
-        box = self.box() if self.what.currentData() == "view" else None
+        level, box, seed = self.chosen_level(), None, self.viewport.stream.seed
+        more: list[str] = []
+        kept = kept_export(self.file.text())
+        if kept is not None:
+            level, box, seed = kept.level, kept.box, kept.seed
+            more = ["--tile", str(kept.tile_px)]
+            if Path(self.file.text()).suffix.lower() != ".png":
+                quality = "lossless" if kept.quality is None else str(kept.quality)
+                more += ["--quality", quality]
+        elif self.what.currentData() == "view":
+            box = self.box()
+        words = ["export", os.path.abspath(scene.path), "--level", repr(level)]
         if box is not None:
             words += ["--box", *map(repr, box)]
-        words += ["--seed", str(self.viewport.stream.seed), "--device", scene.device]
+        words += ["--seed", str(seed), "--device", scene.device, *more]
         return [*words, "--out", self.file.text()]
 
     def ask_file(self) -> None:
@@ -286,16 +304,17 @@ class ExportDialog(QDialog):
 
     def refresh(self) -> None:
         """Show size, disk, and what can be done."""
-        size = self.pixel_size()
+        size, asked = self.pixel_size(), kept_export(self.file.text())
         if size is None:
             self.pixels.setText(self.tr("nothing of the picture is in view"))
         else:
             width, height = size
-            self.pixels.setText(
-                self.tr("{0} × {1} pixels, {2} megapixels").format(
-                    f"{width:,}", f"{height:,}", f"{width * height / 1e6:,.1f}"
-                )
+            text = self.tr("{0} × {1} pixels, {2} megapixels").format(
+                f"{width:,}", f"{height:,}", f"{width * height / 1e6:,.1f}"
             )
+            if asked is not None and not self.is_busy:
+                text = self.tr("stopped at level {0}: {1}").format(f"{asked.level:.6g}", text)
+            self.pixels.setText(text)
         file = Path(self.file.text())
         kept = bool(file.name) and work_folder(file).is_dir()
         free = _free_bytes(file.parent)
@@ -308,7 +327,9 @@ class ExportDialog(QDialog):
             self.disk.setText(self.tr("{0} GB free there").format(f"{free / 1e9:,.1f}"))
         ready = size is not None and there and (kept or not file.exists())
         busy = self.is_busy
-        for widget in (self.what, self.slider, self.level, self.format, self.file, self.browse):
+        for widget in (self.what, self.slider, self.level):
+            widget.setEnabled(not busy and asked is None)
+        for widget in (self.format, self.file, self.browse):
             widget.setEnabled(not busy)
         self.estimate_button.setEnabled(ready and not busy)
         self.start_button.setEnabled(ready and not busy)
@@ -338,7 +359,8 @@ class ExportDialog(QDialog):
         self._out = Path(self.file.text())
         if work_folder(self._out).is_dir():
             words.append("--resume")
-        self._estimating, self._stopped, self._errors = estimating, False, ""
+        self._estimating, self._stopped = estimating, False
+        self._errors = self._why = ""
         self.cost.clear()
         self.bar.setRange(0, 0)  # busy, until it says how far it is
         environment = QProcessEnvironment.systemEnvironment()
@@ -346,7 +368,7 @@ class ExportDialog(QDialog):
         environment.insert("PYTHONPATH", os.pathsep.join(filter(None, paths)))
         environment.insert("PYTHONIOENCODING", "utf-8")
         self.process.setProcessEnvironment(environment)
-        self.process.start(sys.executable, ["-m", "explorer", *words])
+        self.process.start(sys.executable, ["-P", "-m", "explorer", *words])
         self.refresh()
 
     def stop(self) -> None:
@@ -384,8 +406,10 @@ class ExportDialog(QDialog):
     def _take(self, line: str) -> None:
         found = _PROGRESS.match(line)
         if found is None:
-            if not self._estimating or line.startswith((PROGRAM, "note:")):
-                self.cost.setText(line.removeprefix(f"{PROGRAM}: error: "))
+            if line.startswith(_ERROR):
+                self._why = line.removeprefix(_ERROR)
+            elif not self._estimating or line.startswith("note:"):
+                self.cost.setText(line)
         else:
             self.bar.setRange(0, 100)
             self.bar.setValue(int(found[2]))
@@ -408,7 +432,7 @@ class ExportDialog(QDialog):
                 else self.tr("Stopped.")
             )
         elif code != 0:
-            text = self.cost.text() or self.tr("The process ended with code {0}.").format(code)
+            text = self._why or died(code)
             self.cost.clear()
             self.state.setText(self.tr("That did not work: {0}").format(text))
         elif self._estimating:

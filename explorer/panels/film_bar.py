@@ -98,10 +98,15 @@ class FilmBar(QWidget):
         if not chosen:
             return
         out = Path(chosen)
-        self.export(path, out, choice, resume=self._goes_on(out, choice))
+        resume = self._goes_on(out, choice)
+        if resume is not None:
+            self.export(path, out, choice, resume=resume)
 
-    def _goes_on(self, out: Path, choice: FilmChoice) -> bool:
-        """Whether to go on with what an earlier export left; asked where there is something."""
+    def _goes_on(self, out: Path, choice: FilmChoice) -> bool | None:
+        """Whether to go on with what an earlier export left; asked where there is something.
+
+        None: neither; what was left stays.
+        """
         from explorer import zoom_strip
         from explorer.film_parts import has_part
 
@@ -111,12 +116,18 @@ class FilmBar(QWidget):
             is_there = bool(out.suffix) and has_part(out)
         if not is_there:
             return True
+        buttons = QMessageBox.StandardButton
         answer = QMessageBox.question(
             self,
             self.tr("Export film"),
-            self.tr("An export of {0} was broken off. Go on with it?").format(out.name),
+            self.tr(
+                "An export of {0} was broken off. Go on with it? "
+                "No begins anew, and what is done of it is lost."
+            ).format(out.name),
+            buttons.Yes | buttons.No | buttons.Cancel,
+            buttons.Yes,
         )
-        return answer == QMessageBox.StandardButton.Yes
+        return None if answer == buttons.Cancel else answer == buttons.Yes
 
     def export(
         self, path: CameraPath, out: Path, choice: FilmChoice, *, resume: bool = True

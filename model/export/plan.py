@@ -45,6 +45,8 @@ class ExportPlan:
     """JPEG quality, 1 to 100; None is lossless."""
     tile_px: int = 256
     """Side of the tiles in the file (TIFF, DeepZoom), pixels."""
+    box: tuple[float, float, float, float] | None = None
+    """What was asked for, field units: left, top, right, bottom; None is the whole field."""
     view_json: str = ""
     """Goes into a PNG as its text `scalespace`; ASCII."""
     xmp: bytes = b""
@@ -168,6 +170,7 @@ def plan_export(
         window=Window(origin, level, size[1], size[0], seed),
         quality=_check_quality(kind, quality),
         tile_px=tile_px,
+        box=box,
     )
 
 

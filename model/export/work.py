@@ -22,7 +22,7 @@ import numpy as np
 from model.export.plan import ExportPlan
 
 _FORMAT = 1
-_ROWS_PER_STRIP = 16
+_STRIP_BYTES = 16 << 20  # libtiff, as libvips opens it, reads no strip of 50 MiB
 _NAMES = {"manifest.json", "manifest.json.part", "rows.tif", "strips.txt", "result"}
 
 
@@ -85,6 +85,8 @@ class WorkFolder:
             self._start()
             return
         self._check_manifest(found)
+        # Half a file of a process that was killed: it is written anew, in the same room.
+        shutil.rmtree(self.result, ignore_errors=True)
         header = _tiff_header(*self.plan.size)
         self._data_offset = len(header)
         good: list[str] = []
@@ -161,7 +163,8 @@ class WorkFolder:
 
     def _write_manifest(self, **more: object) -> None:
         temp = self._manifest.with_name("manifest.json.part")
-        temp.write_text(json.dumps({"format": _FORMAT, **self.plan.manifest(), **more}), "utf-8")
+        told = {"format": _FORMAT, **self.plan.manifest(), "box": self.plan.box, **more}
+        temp.write_text(json.dumps(told), "utf-8")
         temp.replace(self._manifest)
 
     def _check_manifest(self, found: dict[str, Any]) -> None:
@@ -185,14 +188,15 @@ def _tiff_header(width: int, height: int) -> bytes:
 
     Source: TIFF 6.0 (1992), sections 2 and 8; BigTIFF by its designers' note (2004).
     """
-    count = -(-height // _ROWS_PER_STRIP)
     row = 3 * width
+    rows_a_strip = max(1, min(16, _STRIP_BYTES // row))
+    count = -(-height // rows_a_strip)
     tags = 10
     arrays_at = 16 + 8 + 20 * tags + 8
     data_at = -(-(arrays_at + 2 * 8 * count) // 4096) * 4096
-    offsets = np.arange(count, dtype="<u8") * (_ROWS_PER_STRIP * row) + data_at
-    lengths = np.full(count, _ROWS_PER_STRIP * row, "<u8")
-    lengths[-1] = (height - (count - 1) * _ROWS_PER_STRIP) * row
+    offsets = np.arange(count, dtype="<u8") * (rows_a_strip * row) + data_at
+    lengths = np.full(count, rows_a_strip * row, "<u8")
+    lengths[-1] = (height - (count - 1) * rows_a_strip) * row
     one_strip = count == 1  # a value of 8 bytes stands in the directory itself
 
     def entry(tag: int, kind: int, number: int, value: bytes) -> bytes:
@@ -212,7 +216,7 @@ def _tiff_header(width: int, height: int) -> bytes:
         entry(262, 3, 1, long(2)),  # RGB
         entry(273, 16, count, array(offsets, 0)),
         entry(277, 3, 1, long(3)),  # samples per pixel
-        entry(278, 4, 1, long(_ROWS_PER_STRIP)),
+        entry(278, 4, 1, long(rows_a_strip)),
         entry(279, 16, count, array(lengths, 1)),
         entry(284, 3, 1, long(1)),  # interleaved
     ]

@@ -39,8 +39,12 @@ def write_output(work: WorkFolder, progress: Progress | None = None) -> None:
         folder = work.clean_result()
         image = pyvips.Image.new_from_file(str(work.pixels), access="sequential", revalidate=True)
         image = _with_metadata(image, plan)
-        with _temporary_files_in(folder):
-            _save_watched(image, lambda: _save(image, plan, folder), progress)
+        try:
+            with _temporary_files_in(folder):
+                _save_watched(image, lambda: _save(image, plan, folder), progress)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)  # room for the next try
+            raise
         work.begin_moving()
         _move_into_place(plan, folder)
     except (OSError, pyvips.Error) as error:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,7 +101,14 @@ def test_save_and_load_return_the_same_path(tmp_path: Path) -> None:
         (Keyframe(0.0, HOME), Keyframe(1 / 3, Camera(0.1, -1 / 7, math.pi), "linear"))
     )
     file = tmp_path / "flight.json"
-    save_path(path, file)
+    before = os.umask(0o022)
+    try:
+        save_path(path, file)
+        save_path(path, file)  # and in place of itself
+    finally:
+        os.umask(before)
+    if sys.platform != "win32":
+        assert file.stat().st_mode & 0o777 == 0o644
     assert load_path(file) == path
     assert [p.name for p in tmp_path.iterdir()] == ["flight.json"]
 

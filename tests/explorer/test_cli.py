@@ -25,6 +25,7 @@ from explorer.commands import no_display
 from explorer.display import why_no_display
 from explorer.progress import ProgressLine, minutes
 from explorer.recorder import film_metadata, part_path
+from explorer.shipped import shipped
 from explorer.view_state import Camera
 from model import load_scale_space, open_scale_space
 from model.checkpoints import header_of, save_checkpoint
@@ -77,6 +78,30 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
     with (Path(__file__).parents[2] / "pyproject.toml").open("rb") as file:
         version = tomllib.load(file)["project"]["version"]
     assert capsys.readouterr().out == f"scalespace-explorer {version}\n"
+
+
+def test_a_name_that_cannot_be_printed_is_no_failure(picture: Path, tmp_path: Path) -> None:
+    out = tmp_path / "\u56fe\xfc.png"
+    words = render_args(picture, out, (8, 8))
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [sys.executable, "-m", "explorer", *words], cwd=ROOT, env=environment, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert out.exists() and b"\\u56fe\\xfc.png" in done.stdout
+
+
+def test_what_ships_is_found_where_pip_puts_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = Path("checkpoints", "of-a-wheel.safetensors")
+    with pytest.raises(FileNotFoundError, match="clone the repository again"):
+        shipped(file)
+    kept = tmp_path / "share" / "scalespace-explorer" / file
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    monkeypatch.setattr("site.getuserbase", lambda: str(tmp_path))
+    assert shipped(file) == kept
 
 
 def test_help_imports_nothing_heavy() -> None:

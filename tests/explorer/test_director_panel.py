@@ -8,14 +8,16 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
-from PySide6.QtCore import QPoint, Qt
+from PySide6.QtCore import QPoint, Qt, QTimer
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import (
     QAbstractButton,
     QAbstractSpinBox,
     QApplication,
     QComboBox,
+    QFileDialog,
     QLabel,
+    QMessageBox,
     QProgressBar,
     QWidget,
 )
@@ -292,6 +294,38 @@ def test_a_film_that_cannot_be_made_is_told_and_closing_ends_one(
     assert panel.film.is_running
     app.close()
     assert not panel.film.is_running
+
+
+@pytest.mark.parametrize("answer", ["Cancel", "No", "Yes"])
+def test_what_is_left_of_a_film_is_lost_only_where_one_says_so(
+    make_app: MakeApp,
+    qtbot: QtBot,
+    tmp_path: Path,
+    picture: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: str,
+) -> None:
+    app = make_app(path=str(picture), window_size=(900, 700))
+    panel = opened(qtbot, app)
+    out, choice = tmp_path / "film.mp4", FilmChoice(".mp4", (64, 48), 10)
+    part_path(out).write_bytes(b"hours of work")
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_args: (str(out), ""))
+    begun: list[bool] = []
+    monkeypatch.setattr(panel.film, "export", lambda *_args, resume: begun.append(resume))
+    panel.film._path = CameraPath((Keyframe(0.0, A), Keyframe(5.0, B)))
+
+    def reply() -> None:
+        box = QApplication.activeModalWidget()
+        assert isinstance(box, QMessageBox)
+        if answer == "Cancel":
+            QTest.keyClick(box, Qt.Key.Key_Escape)
+        else:
+            box.button(QMessageBox.StandardButton[answer]).click()
+
+    QTimer.singleShot(0, reply)
+    panel.film._ask_where(choice)
+    assert begun == {"Cancel": [], "No": [False], "Yes": [True]}[answer]
+    assert part_path(out).read_bytes() == b"hours of work"
 
 
 def test_the_dialog_says_what_will_come_of_it(make_app: MakeApp, qtbot: QtBot) -> None:

@@ -57,6 +57,10 @@ def test_every_frame_of_a_flight_is_exact_where_the_device_is_fast_enough(
     is_fast: bool,
 ) -> None:
     app = make_app(space=space)
+    qtbot.waitUntil(lambda: app.viewport.scene is not None, timeout=WAIT_MS)
+    assert app.viewport.scene is not None
+    # As the command lines of exports and films take it.
+    assert app.viewport.scene.device == ("cuda" if isinstance(space, GpuSpace) else "cpu")
     config = app.viewport.config
     streaming = replace(config.streaming, exact_flight_s=limit_s)
     app.viewport.config = replace(config, streaming=streaming)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -161,6 +164,79 @@ def test_a_stopped_export_goes_on_to_the_same_file(
     qtbot.waitUntil(lambda: not work_folder(out).exists(), timeout=WAIT_MS)
     dialog.refresh()
     assert dialog.start_button.text() == "Start" and not dialog.discard_button.isVisible()
+
+
+def test_a_stopped_view_goes_on_wherever_the_view_is_now(
+    make_app: MakeApp, qtbot: QtBot, picture: Path, folder: Path
+) -> None:
+    app, dialog = opened(make_app, qtbot, picture)
+    deepen(app, dialog)
+    app.viewport.view_state.jump_to(Camera(-0.1, 0.05, 0.25))
+    dialog.what.setCurrentIndex(1)
+    dialog.level.setValue(level_of_density(7000, 64))
+    size, asked = dialog.pixel_size(), dialog.arguments()
+    out = folder / "a.tif"
+    dialog.file.setText(str(out))
+    choose(dialog, ".tif")
+    dialog.start()
+    journal = work_folder(out) / "strips.txt"
+    qtbot.waitUntil(
+        lambda: journal.exists() and journal.stat().st_size > 40 and dialog.bar.value() > 0,
+        timeout=WAIT_MS,
+    )
+    dialog.stop()
+    until_idle(qtbot, dialog)
+    app.viewport.view_state.jump_to(Camera(0.2, 0.0, 1.0))
+    dialog.what.setCurrentIndex(0)  # as after another start
+    dialog.level.setValue(2.0)
+    again = dialog.arguments()
+    assert dialog.pixel_size() == size and not dialog.level.isEnabled()
+    assert "stopped at level 6.77" in dialog.pixels.text()
+    box = asked.index("--box")
+    assert again[again.index("--box") :][:5] == asked[box : box + 5]
+    assert again[again.index("--level") + 1] == asked[asked.index("--level") + 1]
+    dialog.estimate()
+    until_idle(qtbot, dialog)
+    assert "about" in dialog.cost.text(), dialog.state.text()
+    dialog.start()
+    qtbot.waitUntil(lambda: dialog.bar.value() > 0 or not dialog.is_busy, timeout=WAIT_MS)
+    assert dialog.is_busy, dialog.state.text()
+    dialog.stop()
+    until_idle(qtbot, dialog)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_process_that_is_killed_is_not_taken_for_what_it_said_last(
+    make_app: MakeApp, qtbot: QtBot, picture: Path, folder: Path
+) -> None:
+    app, dialog = opened(make_app, qtbot, picture)
+    deepen(app, dialog)
+    dialog.level.setValue(level_of_density(5000, 64))
+    dialog.file.setText(str(folder / "a.tif"))
+    choose(dialog, ".tif")
+    dialog.start()
+    qtbot.waitUntil(lambda: dialog.bar.value() > 0, timeout=WAIT_MS)
+    os.kill(dialog.process.processId(), signal.SIGKILL)
+    until_idle(qtbot, dialog)
+    assert "ended from outside" in dialog.state.text() and "are free" not in dialog.state.text()
+    assert dialog.start_button.text() == "Resume"
+
+
+def test_an_export_runs_no_module_of_the_folder_one_is_in(
+    make_app: MakeApp,
+    qtbot: QtBot,
+    picture: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (folder / "model.py").write_text("raise RuntimeError('of somebody else')")
+    monkeypatch.chdir(folder)
+    _, dialog = opened(make_app, qtbot, picture)
+    dialog.file.setText(str(folder / "a.tif"))
+    dialog.slider.setValue(16)
+    dialog.estimate()
+    until_idle(qtbot, dialog)
+    assert "384 x 256 pixels: about" in dialog.cost.text(), dialog.state.text()
 
 
 def test_closing_the_window_ends_the_process(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -20,6 +21,7 @@ from explorer.film_parts import has_part
 from explorer.recorder import (
     FilmSpec,
     OtherFilmError,
+    _frame_rate,
     even_size,
     film_metadata,
     part_path,
@@ -27,6 +29,7 @@ from explorer.recorder import (
 )
 
 ROOT = Path(__file__).parents[2]
+SUFFIXES = (".mp4", ".webm")
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX devices and signals")
 
 
@@ -57,6 +60,48 @@ def test_a_film_holds_every_frame_in_its_colours(tmp_path: Path) -> None:
         assert np.median(error) <= 3
         assert np.abs((frame.astype(float) - gradient(number)).mean((0, 1))).max() < 4
     assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_film_begins_with_its_first_frame(tmp_path: Path, suffix: str) -> None:
+    """An encoder holds frames back, by which the part begins late."""
+    out, spec = tmp_path / f"a{suffix}", FilmSpec((64, 48), 10, 20)
+    record_film(out, spec, noise)
+    for _ in range(2):
+        with av.open(str(out)) as container:
+            assert container.start_time == 0
+            assert container.duration == pytest.approx(2_000_000, abs=2000)
+            times = [frame.time for frame in container.decode(video=0)]
+        assert times == pytest.approx([number / 10 for number in range(20)], abs=1e-3)
+        out.unlink()
+        broken(out, spec, 13)
+        record_film(out, spec, noise, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("fps", "rate"),
+    [(29.97, (30000, 1001)), (23.976, (24000, 1001)), (24, (24, 1)), (12.5, (25, 2))],
+)
+def test_rates_of_television_are_those_of_television(fps: float, rate: tuple[int, int]) -> None:
+    assert _frame_rate(FilmSpec((64, 48), fps, 1)) == Fraction(*rate)
+
+
+def test_a_film_that_cannot_take_its_place_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, replace = tmp_path / "a.mp4", Path.replace
+    out.write_text("an older film, open in a player")
+
+    def refuse(self: Path, target: Path) -> Path:
+        if Path(target) == out:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(OSError, match=r"the film is whole: .*a\.final\.part\.mp4"):
+        record_film(out, FilmSpec((64, 48), 10, 12), gradient)
+    assert len(list(frames_of(tmp_path / "a.final.part.mp4"))) == 12
+    assert out.read_text().startswith("an older") and len(list(tmp_path.iterdir())) == 2
 
 
 def test_the_film_is_tagged_and_its_index_comes_first(tmp_path: Path) -> None:
@@ -169,8 +214,6 @@ def test_a_recording_that_is_killed_leaves_a_playable_part(tmp_path: Path) -> No
 
 
 # Going on where a recording was broken.
-
-SUFFIXES = (".mp4", ".webm")
 
 
 def noise(number: int) -> np.ndarray:

@@ -45,6 +45,23 @@ def test_the_picture_comes_back(checkpoint: Path) -> None:
     assert again.identity == space.identity
 
 
+def test_what_is_open_is_not_what_the_file_becomes(checkpoint: Path) -> None:
+    """A mapped file would show what is written over it, or end the program where it is cut."""
+    space = load_generator_space(checkpoint, CPU, "fp32")
+    window = [Window((-0.2, -0.1), 2.5, 64, 64)]
+    before = space.render(window)
+    weights = [p.clone() for p in space.generator.parameters()]
+    data = checkpoint.read_bytes()
+    with checkpoint.open("r+b") as file:
+        file.seek(len(data) // 4)
+        file.write(bytes(len(data) - len(data) // 4))
+    assert all(map(torch.equal, space.generator.parameters(), weights))
+    assert torch.equal(space.render(window), before)
+    maps = Path("/proc/self/maps")
+    if maps.exists():
+        assert str(checkpoint) not in maps.read_text()
+
+
 def test_weights_take_two_bytes_and_the_picture_what_it_was_coded_in(checkpoint: Path) -> None:
     tensors = load_file(checkpoint)
     generator = small_generator()

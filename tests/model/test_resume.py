@@ -44,6 +44,18 @@ def test_resume_gives_the_same_numbers_as_an_unbroken_run(
     assert begun + losses(resumed, 7) == unbroken
 
 
+def test_what_goes_on_does_not_hold_its_file(pyramid: ImagePyramid, tmp_path: Path) -> None:
+    """A file that is mapped cannot be replaced on every system, and the state is, each minute."""
+    Run(tmp_path / "run", small_preset(pyramid), PictureData(pyramid), {}).save()
+    preset, data = load_config(tmp_path / "run")
+    run = Run(tmp_path / "run", preset, PictureData(pyramid), data, resume=True)
+    run.trainer.step()
+    run.save()
+    maps = Path("/proc/self/maps")
+    if maps.exists():
+        assert str(tmp_path / "run") not in maps.read_text()
+
+
 def test_a_state_with_other_bands_goes_on_and_finds_its_contrast_again(
     pyramid: ImagePyramid, tmp_path: Path
 ) -> None:

@@ -272,6 +272,36 @@ def test_the_rows_are_a_tiff_that_any_program_reads(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read, pixels)
 
 
+@pytest.mark.parametrize("width", [1_100_000, 2_000_000, 9_999_999])
+def test_rows_of_any_width_can_be_read(tmp_path: Path, width: int) -> None:
+    """libtiff, as libvips opens it, refuses strips of 50 MiB."""
+    file, header = tmp_path / "wide.tif", _tiff_header(width, 20)
+    file.write_bytes(header)
+    os.truncate(file, len(header) + width * 20 * 3)  # sparse
+    read = pyvips.Image.new_from_file(str(file), access="sequential")
+    assert (read.width, read.height) == (width, 20)
+    assert read.crop(0, 0, 16, 20).avg() == 0
+
+
+def test_half_a_file_does_not_take_the_room_of_the_next_try(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path / "a.tif")
+
+    def stop(fraction: float) -> None:
+        if fraction > 0:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export(Waves(), plan, on_write=stop)
+    work = WorkFolder(plan)
+    assert work.pixels.exists() and not work.result.exists()
+    work.result.mkdir()  # as a kill leaves it
+    (work.result / "image").write_bytes(b"half")
+    work.resume()
+    assert not work.result.exists() and work.done == plan.strips
+    export(Waves(), plan, resume=True)
+    assert plan.out.exists() and not work.exists
+
+
 def test_a_preflight_is_near_what_comes(tmp_path: Path) -> None:
     plan = plan_of(tmp_path / "a.png")
     space = Waves(seconds=0.01)
