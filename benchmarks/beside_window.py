@@ -25,6 +25,7 @@ from benchmarks.sums import percentile, slope
 from benchmarks.tables import write_json
 from benchmarks.training_beside import TELL_S
 from explorer.display import why_no_display
+from explorer.meter import FrameMeter
 from explorer.shipped import PAINTING, shipped
 from explorer.training_desk import YIELD_S
 from explorer.training_messages import PAUSED, Phase, TrainingTick
@@ -185,8 +186,8 @@ def first_tiles(
         turned = time.perf_counter()
         turn(app)
         if lacks_tiles(app, turned):
-            until(lambda: bool(meter.fresh_times or meter.exact_delays_s), 20.0)
-            found.append((meter.fresh_times or [time.perf_counter()])[0] - turned)
+            until(partial(_is_answered, meter, turned), 20.0)
+            found.append((tiles_since(meter, turned) or [time.perf_counter()])[0] - turned)
         rest(app, 0.0)
         since, thread = app.viewport.view_state.rest_since, app.desk.thread_of_run
         if resumed_s is not None and since is not None and thread is not None:
@@ -194,6 +195,16 @@ def first_tiles(
             resumed = thread.resumed_at if thread.resumed_at > since else thread.worked_at
             resumed_s.append(resumed - since)
     return found
+
+
+def tiles_since(meter: FrameMeter, since: float) -> list[float]:
+    """When fresh tiles were painted that were asked for `since` then, not before at rest."""
+    asked = zip(meter.fresh_times, meter.latencies_s, strict=True)
+    return [painted for painted, latency in asked if painted - latency >= since]
+
+
+def _is_answered(meter: FrameMeter, since: float) -> bool:
+    return bool(tiles_since(meter, since) or meter.exact_delays_s)
 
 
 def lacks_tiles(app: Trained, since: float) -> bool:

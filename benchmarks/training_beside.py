@@ -290,6 +290,7 @@ def _measure(
             result[part] = idle(image, folder, args)
         else:
             result[part] = _window(part, image, folder / part, args)
+        result[part]["machine"] = result["machine"]  # other parts may be of another call
         plain = {k: v for k, v in result[part].items() if not isinstance(v, list) or not v}
         print("\n" + facts(part, plain), flush=True)
         for target in targets:

@@ -24,8 +24,8 @@ _SHARE = Path("share", "scalespace-explorer")
 def _roots() -> list[Path]:
     """Where to look: a clone or an editable install, then wherever pip puts what a wheel brings."""
     code = Path(__file__).resolve().parent.parent
-    installed = [sys.prefix, sysconfig.get_path("data"), site.getuserbase(), code]
-    return [code, *(Path(base, _SHARE) for base in installed if base)]
+    installed = (sys.prefix, sysconfig.get_path("data"), site.getuserbase(), str(code))
+    return [code, *(Path(base, _SHARE) for base in installed)]
 
 
 def shipped(file: Path) -> Path:

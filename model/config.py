@@ -48,6 +48,10 @@ class GeneratorConfig:
     wave_stages: int | None = 1
     """Stages that hear Fourier features, coarsest first; None: all, as the paper has it. Detail
     that is invented from waves comes out as a lattice where they are few."""
+    wave_octaves: int | None = None
+    """Octaves of Fourier features, from the lowest up; None: all that the finest level can hold.
+    Where only the coarsest stage hears waves, one that enters at a level is shown by the octave
+    below too, which does not hear it: the two cannot agree there."""
     noise_features: int = 4
     """Features of seeded noise an octave, fixed in the field; 0: none."""
     noise_bands: int = 1
@@ -86,8 +90,10 @@ class GeneratorConfig:
                 f"scene_features must lie between 0 and z_dim, {self.z_dim}, got "
                 f"{self.scene_features}."
             )
-        if self.wave_stages is not None and self.wave_stages < 1:
-            raise ValueError(f"wave_stages must be 1 or more, or None, got {self.wave_stages}.")
+        for name in ("wave_stages", "wave_octaves"):
+            number = getattr(self, name)
+            if number is not None and number < 1:
+                raise ValueError(f"{name} must be 1 or more, or None, got {number}.")
         if self.noise_bands < 1 or self.noise_features % self.noise_bands:
             raise ValueError(
                 "noise_bands must be 1 or more and divide noise_features, got "

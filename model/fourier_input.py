@@ -43,6 +43,7 @@ class OctaveBands:
         """Those of a generator."""
         nyquist = density(config.level_range[1], config.patch_size) / 2
         octaves = math.floor(math.log2(nyquist * config.cutoff / config.lowest_frequency))
+        octaves = min(octaves, config.wave_octaves or octaves)
         return cls(config.lowest_frequency, max(1, octaves), config.cutoff)
 
     def top(self, band: int) -> float:
@@ -50,7 +51,7 @@ class OctaveBands:
         return float(self.lowest * 2.0 ** ((band + 1) / self.per_octave))
 
     def speaking(
-        self, pixels_per_unit: float, heard: int, highest: float | None = None
+        self, pixels_per_unit: float, heard: float, highest: float | None = None
     ) -> dict[int, float]:
         """Bands that enter at a stage of this density, with their weights in (0, 1].
 
@@ -129,8 +130,7 @@ class FourierInput(nn.Module):
         """
         if stage >= len(self.mix):
             return {}
-        everything = self.bands.count + 1
-        heard = 1 if stage else TOP_OCTAVES if self.config.base else everything
+        heard = 1 if stage else TOP_OCTAVES if self.config.base else math.inf
         return self.bands.speaking(pixels_per_unit, heard)
 
     def factors(

@@ -1,4 +1,5 @@
 """More octaves for one scene without a base layer: it goes on as it was, and learns the rest.
+And fewer octaves of waves.
 
 Every layer stands on a lattice that is as dense as the window, so that only what is told by octave
 has to grow: the inputs, and the style of a level.
@@ -61,6 +62,16 @@ def grown(coarse: Generator, highest: float, seed: int) -> Generator:
     fine.load_state_dict(state)
     _fit(fine.mapping, coarse.mapping, high, seed)
     return fine
+
+
+def with_fewer_waves(generator: Generator, octaves: int) -> Generator:
+    """The same generator, deaf to waves beyond the lowest `octaves`; all else is as it was."""
+    fewer = Generator(replace(generator.config, wave_octaves=octaves))
+    state = fewer.state_dict()
+    for name, values in generator.state_dict().items():
+        state[name] = values[:octaves] if name.startswith("fourier.") else values
+    fewer.load_state_dict(state)
+    return fewer
 
 
 def _bands(config: GeneratorConfig, name: str) -> int:

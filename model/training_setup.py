@@ -6,6 +6,7 @@ Importing this module is cheap; `prepare` imports torch.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields, replace
@@ -43,6 +44,9 @@ _UNPLACED_FALL_FROM = 0.5
 """Without places: share of the run after which the rates fall."""
 _UNPLACED_LR = 2e-4
 """Without places: Adam rate of the generator."""
+_UNPLACED_WAVES = 7
+"""Without places: octaves of waves. All that levels up to 5 hear, and none that a finer one would
+hear alone (`docs/experiments.md`)."""
 _ANNEALED_FROM = 0.3
 """A scene that is trained already: share of the run after which the rates fall, as in the rounds
 that improved (`docs/experiments.md`)."""
@@ -333,7 +337,8 @@ def unplaced(preset: Preset) -> Preset:
     """The preset for patches without places.
 
     Nothing is remembered. Noise up to what a pixel can show, so that a window's finest detail is
-    there for a finer window to agree with. And one group of windows a step: the discriminator steps
+    there for a finer window to agree with. Waves only as far as they tell where one is: see
+    `GeneratorConfig.wave_octaves`. And one group of windows a step: the discriminator steps
     at every group, and a generator that steps at every fourth is left behind.
     """
     g, t = preset.generator, preset.train
@@ -341,6 +346,8 @@ def unplaced(preset: Preset) -> Preset:
     if g.noise_features and g.noise_features % 2 == 0:
         # At whole and half levels a band ends a quarter octave below what a pixel can show.
         g = replace(g, noise_bands=2, noise_cutoff=1.0, lowest_frequency=0.5 * 2**-0.25)
+    if g.wave_stages == 1:
+        g = replace(g, wave_octaves=_UNPLACED_WAVES)
     groups = min(t.groups, -(-_LEAST_WINDOWS // t.group_size))
     t = replace(
         t,
@@ -375,10 +382,14 @@ def _started(
     import torch
 
     from model.checkpoints import load_generator_space
-    from model.growing import can_grow, grown
+    from model.growing import can_grow, grown, with_fewer_waves
 
     generator = load_generator_space(path, torch.device("cpu")).generator
     config, wanted = generator.config, preset.generator
+    octaves = wanted.wave_octaves
+    if octaves and can_grow(config) and octaves < (config.wave_octaves or math.inf):
+        generator = with_fewer_waves(generator, octaves)
+        config = generator.config
     highest = wanted.level_range[1]
     grows = can_grow(config) and config.level_range[1] < highest - _SAME
     if grows:

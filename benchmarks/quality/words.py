@@ -47,7 +47,8 @@ Each baseline is one file of at most {size}: the bytes of the checkpoint, rounde
 tiles of 2,048 pixels, one quality for all levels, colours at half density (4:2:0), each level half
 of the one above. For every top level the best quality that fits was taken, and of these pyramids
 the one with the best mean PSNR for fidelity and the one with the least mean distance (levels
-{first} to {last}, {windows} windows) for realism. A view is read from the level two octaves finer,
+{first} to {last}, {windows} windows) for realism: PSNR and high band below are of the first, the
+distances of the second, which may be another file. A view is read from the level two octaves finer,
 where there is one, and made smaller, which averages what the codec added; above the top it is
 enlarged; both by a bicubic filter. The thumbnail is one JPEG of quality 90, as large as fits. The
 twin is the same network, trained without a discriminator.

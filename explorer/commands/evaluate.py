@@ -194,9 +194,9 @@ def _with_levels(
     from dataclasses import replace
 
     from model.pyramid import ImagePyramid
+    from model.scale import whole_levels
 
     if config.levels is not None or not isinstance(space, ImagePyramid):
         return config
     low, high = real.level_range
-    whole = tuple(float(v) for v in range(max(0, round(low)), int(high + 1e-6) + 1))
-    return replace(config, levels=whole or None)
+    return replace(config, levels=whole_levels((max(0.0, low), high)) or None)

@@ -190,7 +190,8 @@ def _draw(subject: Subject, data: RealWindows, level: float, steps: _Steps) -> S
         if getattr(subject.space, "has_latents", False):
             places = of_many_latents(places)
     generated = render_all(subject.space, places, lambda part: steps.done(_RENDER_SHARE / 2, part))
-    return Sets(drawn.img[:n], drawn.img[n : 2 * n], generated, f"{level:g}", config)
+    has_floor = drawn.windows is None or len({w.origin_xy for w in drawn.windows}) > 1
+    return Sets(drawn.img[:n], drawn.img[n : 2 * n], generated, f"{level:g}", config, has_floor)
 
 
 def _part(sets: Sets, count: int) -> Sets:
@@ -209,7 +210,8 @@ def _pooled(pools: Sequence[Sets]) -> Sets:
 def _means(
     levels: Sequence[dict[str, dict[str, Figure]]], metrics: Sequence[Metric]
 ) -> dict[str, dict[str, Figure]]:
-    """Means over levels of the figures of sets; a ratio is that of the means."""
+    """Means over levels of the figures of sets; a ratio is that of the means, of the levels that
+    have one."""
     found: dict[str, dict[str, Figure]] = {}
     for metric in metrics:
         rows = [level[metric.name] for level in levels if metric.name in level]
@@ -227,7 +229,8 @@ def _mean(figures: Sequence[Figure]) -> Figure:
     if len(references) < len(figures):
         return Figure(value)
     reference = sum(references) / len(references)
-    ratio = value / reference if figures[0].ratio is not None and reference else None
+    told = [(f.value, f.reference) for f in figures if f.ratio is not None and f.reference]
+    ratio = sum(v for v, _ in told) / sum(r for _, r in told) if told else None
     return Figure(value, reference=reference, ratio=ratio)
 
 

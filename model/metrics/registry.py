@@ -73,6 +73,9 @@ class Sets:
     label: str
     """The level, or 'mixed'."""
     config: EvaluationConfig
+    has_floor: bool = True
+    """Whether the real windows lie at more places than one: else `floor` is the same picture again,
+    and how often a distance holds its floor says nothing."""
 
     @property
     def images(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -167,7 +170,8 @@ def sliced_wasserstein_distance(sets: Sets) -> dict[str, Figure]:
         swd.DIRECTIONS, rng, sets.real.shape[1] * swd.NEIGHBOURHOOD**2
     )
     per_window, few = _SWD_BOOTSTRAP
-    draws = rng.integers(0, len(sets.real), (sets.config.bootstrap, 2, len(sets.real)))
+    shape = (sets.config.bootstrap, 2, len(sets.real))
+    draws = sets.rng("swd", "bootstrap").integers(0, len(sets.real), shape)
     rows, replicates = [], []
     for depth in range(num_levels(sets.real.shape[-1])):
         real, floor, generated = (swd.neighbourhoods(img, rng, depth) for img in sets.images)
@@ -186,12 +190,12 @@ def sliced_wasserstein_distance(sets: Sets) -> dict[str, Figure]:
     value = np.mean(rows, 0)
     spread = np.array(replicates).reshape(len(rows), -1, 4).mean(0)
     found = {
-        name: figure(value[i], spread[:, i], value[i + 1], spread[:, i + 1], ratio=True)
+        name: figure(value[i], spread[:, i], value[i + 1], spread[:, i + 1], ratio=sets.has_floor)
         for name, i in (("set", 0), ("real", 2))
     }
     side = sets.real.shape[-1]
     for i, row in enumerate(rows):
-        found[f"real_{side >> i}"] = figure(row[2], (), row[3], (), ratio=True)
+        found[f"real_{side >> i}"] = figure(row[2], (), row[3], (), ratio=sets.has_floor)
     return found
 
 

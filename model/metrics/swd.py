@@ -148,6 +148,11 @@ def _distances(lines: list[torch.Tensor]) -> np.ndarray:
     """
     low = torch.stack([x.amin(1) for x in lines]).amin(0)[:, None]
     high = torch.stack([x.amax(1) for x in lines]).amax(0)[:, None]
+    if not torch.isfinite(high - low).all():
+        raise ValueError(
+            "windows must hold numbers, got some that are not; does the scale space come from a "
+            "run that has diverged?"
+        )
     step = ((high - low) / (_BINS - 1)).clamp_min(1e-9)
     bins = [((x - low) / step).to(torch.int64).numpy() for x in lines]
     total = np.zeros(len(lines) - 1)

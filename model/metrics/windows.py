@@ -139,7 +139,9 @@ def random_windows(
     """Square windows, uniform over the places inside the field.
 
     Groups of 16 agree modulo 16 pixels, so that a generator can render them together; each place
-    alone is uniform all the same. A window that is larger than the field is centred on it.
+    alone is uniform all the same. Not where so few places agree that a group would be the same few
+    windows again and again: there each is drawn for itself. A window that is larger than the field
+    is centred on it.
 
     Args:
         space: Whose field it is.
@@ -151,23 +153,25 @@ def random_windows(
     """
     side = space.patch_size if size is None else size
     d = density(level, space.patch_size)
-    axes = []
-    for extent in space.field_size:
-        low, high = (-extent / 2 + inset) * d, (extent / 2 - inset) * d - side
-        axes.append(_positions(low, high, count, rng) / d)
+    ends = [((-v / 2 + inset) * d, (v / 2 - inset) * d - side) for v in space.field_size]
+    cells = [max(1, int((high - low) // _ALIGNMENT)) for low, high in ends]
+    group = _GROUP if math.prod(cells) >= _GROUP else 1
+    axes = [_positions(low, high, count, rng, group) / d for low, high in ends]
     return [Window((float(x), float(y)), level, side, side) for x, y in zip(*axes, strict=True)]
 
 
-def _positions(low: float, high: float, count: int, rng: np.random.Generator) -> np.ndarray:
+def _positions(
+    low: float, high: float, count: int, rng: np.random.Generator, group: int
+) -> np.ndarray:
     """`count` numbers, each uniform in [low, high] in steps of a lattice, in aligned groups."""
     if high <= low:
         return np.full(count, (low + high) / 2)
     first, last = math.ceil(low * PHASE_STEPS), math.floor(high * PHASE_STEPS)
     cell = _ALIGNMENT * PHASE_STEPS
     out = np.empty(count)
-    for begin in range(0, count, _GROUP):
+    for begin in range(0, count, group):
         phase = int(rng.integers(first, last + 1)) % cell
-        n = min(_GROUP, count - begin)
+        n = min(group, count - begin)
         cells = rng.integers(-(-(first - phase) // cell), (last - phase) // cell + 1, n)
         out[begin : begin + n] = (cells * cell + phase) / PHASE_STEPS
     return out

@@ -14,8 +14,10 @@ import pytest
 from PIL import Image
 
 from benchmarks import training_beside
+from benchmarks.beside_window import tiles_since
 from benchmarks.placement import procedural_picture
 from benchmarks.training_beside import Trainee
+from explorer.meter import FrameMeter
 from model.data.patches import open_patches
 
 
@@ -48,6 +50,14 @@ def test_one_works_while_the_other_stands_still() -> None:
         assert second._seen == before and 0 < first.rates[0] <= 100
         second.work(0.5)
         assert 0 < second.rates[0] <= 100 and second._seen > before
+
+
+def test_tiles_that_were_there_before_the_wheel_was_turned_do_not_count() -> None:
+    meter = FrameMeter()
+    meter.fresh(now=10.001, issued_at=9.9, tiles=4)  # rendered at rest, first painted now
+    assert tiles_since(meter, 10.0) == []
+    meter.fresh(now=10.07, issued_at=10.002, tiles=4)
+    assert tiles_since(meter, 10.0) == [10.07]
 
 
 def test_what_ends_before_it_trains_is_said() -> None:
@@ -86,11 +96,13 @@ def test_parts_that_are_not_measured_stay_in_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tmp_path / "found.json"
-    target.write_text(json.dumps({"drop": {"first_step_s": 7.0}}))
+    drop = {"first_step_s": 7.0, "machine": {"cores": 64}}  # of another call, elsewhere
+    target.write_text(json.dumps({"drop": drop}))
     monkeypatch.setattr(training_beside, "_window", lambda *_args: {"interval_p95_ms": 20.0})
     image = tmp_path / "picture.png"
     image.write_bytes(b"")
     command = ["--only", "flying", "--image", str(image), "--json", str(target)]
     assert training_beside.main(command) == 0
     found = json.loads(target.read_text())
-    assert found["flying"] == {"interval_p95_ms": 20.0} and found["drop"]["first_step_s"] == 7.0
+    assert found["flying"] == {"interval_p95_ms": 20.0, "machine": found["machine"]}
+    assert found["drop"] == drop

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch.nn.functional as F
@@ -79,6 +80,40 @@ def test_equal_seeds_give_equal_numbers(scene, changed) -> None:
     )
     first, second = (evaluate(darker, scene, config) for _ in range(2))
     assert first.figures == second.figures
+
+
+def test_a_level_with_one_place_has_distances_and_no_ratio(scene, changed) -> None:
+    """Else the floor is how far a picture is from itself."""
+
+    class Square(type(scene)):
+        field_size = (1.0, 1.0)
+
+    square = object.__new__(Square)
+    square.__dict__.update(scene.__dict__)
+    config = EvaluationConfig(levels=(0.0, 1.0), windows=16, metrics=("swd",), bootstrap=0)
+    found = evaluate(square, square, config)
+    assert found.figure(0, "swd", "real").ratio is None
+    assert found.figure(0, "swd", "real").value > 0
+    first = found.figure(1, "swd", "real").ratio
+    assert first is not None and found.figures["mean"]["swd"]["real"].ratio == first
+
+
+def test_resamplings_change_neither_value_nor_floor(scene, changed) -> None:
+    """A checkpoint has intervals, what it is compared with has none: one floor for both."""
+    darker = changed(scene, lambda img, w: 0.8 * img)
+    config = EvaluationConfig(levels=(2.0,), windows=16, metrics=("swd",), bootstrap=0)
+    plain, resampled = (
+        evaluate(darker, scene, replace(config, bootstrap=count)).figure(2, "swd", "real")
+        for count in (0, 3)
+    )
+    assert (plain.value, plain.reference) == (resampled.value, resampled.reference)
+
+
+def test_pixels_that_are_no_numbers_are_one_line(scene, changed) -> None:
+    broken = changed(scene, lambda img, w: img + float("nan"))
+    config = EvaluationConfig(levels=(2.0,), windows=16, metrics=("swd",), bootstrap=0)
+    with pytest.raises(ValueError, match="windows must hold numbers"):
+        evaluate(broken, scene, config)
 
 
 class WithoutPlaces(SceneWindows):

@@ -51,6 +51,13 @@ def test_windows_come_in_groups_that_a_generator_renders_together(scene) -> None
     assert len(residues) <= 4
 
 
+def test_windows_are_not_the_same_few_where_there_is_little_room(scene) -> None:
+    """At level 0 a group that agrees modulo 16 pixels would be one window 16 times over."""
+    windows = random_windows(scene, 0.0, 256, rng())
+    assert scene.field_size == (1.25, 1.0)
+    assert len({w.origin_xy for w in windows}) > 200
+
+
 def test_render_all_keeps_the_order_of_windows(scene) -> None:
     windows = windows_like(scene, [1.0, 2.01, 1.0, 3.0, 2.0], rng())
     assert [w.level for w in windows] == [1.0, 2.0, 1.0, 3.0, 2.0]
