@@ -139,7 +139,12 @@ class LossConfig:
     adversarial: str = "relativistic"
     """'relativistic' or 'logistic'."""
     adversarial_weight: float = 0.5
-    """RMS of the adversarial gradient at the generator's output over that of the reconstruction."""
+    """RMS of the adversarial gradient at the generator's output over that of the reconstruction,
+    for data with places; contrast, neighbourhoods and consistency are weighed against it."""
+    discriminator_weight: float = 1.0
+    """How loud the discriminator alone speaks, against contrast, neighbourhoods and consistency.
+    Its gradient is another in every pixel and theirs are not: of equal RMS at the generator's
+    output it moves the weights several times less."""
     adversarial_from: float = 5.0
     """Level where the adversarial term begins."""
     adversarial_full: float = 6.5
@@ -153,7 +158,8 @@ class LossConfig:
     """Density of the low-passed comparison, as a level: what is remembered well."""
     consistency_weight: float = 1.0
     """RMS of the consistency gradient at the generator's output over that of the adversarial one,
-    for data without places; 0 switches it off."""
+    for data without places, where the finer window gives way and not a pixel is right (the coarser
+    one: 1.6 times that an octave apart, and more beyond); 0 switches it off."""
     invented_consistency_weight: float = 2.25
     """The same for a registered picture, where the adversarial term speaks: what is remembered
     agrees with itself, and what is invented has to."""

@@ -19,6 +19,7 @@ from model.space import Window
 
 _NEAR = 2**0.375
 _LANCZOS_PX = 4  # pixels at an edge that a Lanczos filter cannot reach
+_HAIR = 1 / 128  # pixels: lattices are rounded to 1/256
 
 
 def draw_octaves(level: float, lowest: float, rng: np.random.Generator) -> float:
@@ -97,9 +98,9 @@ def scale_consistency(
     count = int((side - 2 * edge) / step) - 1
     if count < 1:
         return fine.new_zeros(())
-    origins, crops = [], []
+    origins, crops, known = [], [], []
     for n, (f, c) in enumerate(zip(fine_windows, coarse_windows, strict=True)):
-        firsts, origin = [], []
+        firsts, origin, inside = [], [], []
         for axis in range(2):
             at_fine = Lattice.at(f.origin_xy[axis], d_fine)
             at_coarse = Lattice.at(c.origin_xy[axis], d_coarse)
@@ -109,7 +110,11 @@ def scale_consistency(
             first = min(max(first, 0), coarse.shape[-1] - count)
             firsts.append(first)
             origin.append((low_coarse - low_fine) * d_fine + first * step)
+            # At the field's edge the coarse window may begin, and be cut, beyond the fine one.
+            begins = origin[-1] + step * np.arange(count)
+            inside.append((begins >= edge - _HAIR) & (begins + step <= side - edge + _HAIR))
         origins.append(origin)
+        known.append(torch.from_numpy(inside[1][:, None] & inside[0]))
         crops.append(coarse[n, :, firsts[1] : firsts[1] + count, firsts[0] : firsts[0] + count])
     pooled = resample(
         fine,
@@ -118,4 +123,5 @@ def scale_consistency(
         (count, count),
         filter="lanczos" if near else "area",
     )
-    return charbonnier(pooled - torch.stack(crops))
+    mask = torch.stack(known)[:, None].to(pooled)
+    return charbonnier(pooled - torch.stack(crops), known=mask)

@@ -86,11 +86,12 @@ class Ranks:
         """Give every process the first one's weights."""
         if self.count == 1:
             return
-        for tensor in module.state_dict().values():
+        # Not what a module keeps besides: every process has made that alike, and on the CPU.
+        for tensor in (*module.parameters(), *module.buffers()):
             # Laid out alike first: a broadcast walks memory.
-            same = tensor.contiguous()
+            same = tensor.detach().contiguous()
             torch.distributed.broadcast(same, 0)
-            tensor.copy_(same)
+            tensor.data.copy_(same)
 
     def wait(self) -> None:
         """Until all processes are here."""

@@ -271,7 +271,9 @@ class Run:
             OSError: A file cannot be written; the last saved state is good.
             MemoryError: Not even one window at a time fits into memory.
         """
-        is_saved = (self.folder / STATE).exists()
+        is_new = not (self.folder / STATE).exists()
+        if is_new and self.trainer.ranks.is_first:
+            save_state(self.folder / STATE, self.trainer)  # the first step may fail
         saved = time.monotonic()
         statuses: list[TrainingStatus] = []
         recoveries = 0
@@ -281,12 +283,10 @@ class Run:
                 status = self._step()
             except Diverged as error:
                 recoveries += 1
+                # For good too: whoever saves once more must not save what has diverged.
+                self._note, statuses = self._go_back(error), []
                 if recoveries > RECOVERIES:
                     raise
-                if not is_saved:
-                    self.save()  # a step that fails leaves the weights as they were
-                    is_saved = True
-                self._note, statuses = self._go_back(error), []
                 continue
             if status is None:
                 self._note = self._halve_groups()
@@ -296,9 +296,9 @@ class Run:
             if len(statuses) == TICK_STEPS:
                 self._tick(on_tick, statuses)
                 statuses = []
-            if not is_saved or time.monotonic() - saved > self.preset.train.autosave_seconds:
+            if is_new or time.monotonic() - saved > self.preset.train.autosave_seconds:
                 self._autosave()  # the first time after one step: somebody may wait for that
-                is_saved, saved = True, time.monotonic()
+                is_new, saved = False, time.monotonic()
         if statuses:
             self._tick(on_tick, statuses)
         if self.trainer.finished:
@@ -336,7 +336,13 @@ class Run:
                 "start with a smaller preset."
             )
         trainer.free_memory()
-        trainer.train = replace(trainer.train, group_size=size, groups=2 * trainer.train.groups)
+        # The discriminator steps once a group: twice as often, by half as much.
+        trainer.train = replace(
+            trainer.train,
+            group_size=size,
+            groups=2 * trainer.train.groups,
+            discriminator_lr=trainer.train.discriminator_lr / 2,
+        )
         self.preset = replace(self.preset, train=trainer.train)
         save_config(self.folder, self.preset, self.data)
         return f"Memory is full: {size} windows at a time from here on, instead of {2 * size}."

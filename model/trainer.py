@@ -204,7 +204,8 @@ class Trainer:
         """One update of every network, from `train.groups` groups of windows.
 
         Raises:
-            Diverged: A loss is not finite; the weights are those before the step.
+            Diverged: A loss is not finite. The generator's weights are those before the step; what
+                judges it is not.
         """
         if self._stream is None:
             return self._step()
@@ -264,8 +265,8 @@ class Trainer:
         """
         grads = [p.grad for g in self.opt_G.param_groups for p in g["params"] if p.grad is not None]
         norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads))))
-        usual = self.step_count >= _GRADIENT_STEPS and norm > _GRADIENT_JUMP * self.gradient_mean
-        if not math.isfinite(norm) or usual:
+        known = self.step_count >= _GRADIENT_STEPS and self.gradient_mean > 0
+        if not math.isfinite(norm) or (known and norm > _GRADIENT_JUMP * self.gradient_mean):
             raise Diverged(
                 f"the gradient is {norm:.3g} at step {self.step_count}, "
                 f"{self.gradient_mean:.3g} until now."
@@ -361,7 +362,7 @@ class Trainer:
             grad_adv, losses["adversarial"] = self._adversarial_gradient(
                 reals, view, levels, augment
             )
-            grad_img = grad_img + weight * grad_adv
+            grad_img = grad_img + weight * self.loss.discriminator_weight * grad_adv
         if adversarial and speaks > 0:
             grad_con, loss_con = self._consistency(windows, z, gen_img, speaks)
             grad_img = grad_img + grad_con

@@ -282,6 +282,9 @@ def _preset(recipe: Recipe, folder: Path) -> tuple[Preset, dict[str, Any]]:
         preset, data = load_config(folder)
         if recipe.data:  # where they were found, if they have moved
             data["path"] = str(Path(recipe.data).absolute())
+        if recipe.autosave_seconds:
+            train = replace(preset.train, autosave_seconds=recipe.autosave_seconds)
+            preset = replace(preset, train=train)
         return with_budget(preset, recipe.minutes, recipe.kimg), data
     if recipe.preset not in PRESETS:
         raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {recipe.preset!r}.")

@@ -135,6 +135,7 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         training.train(on_tick, _stop_on_interrupt().is_set)
+        ranks.leave()  # not after an error: others may be in an exchange that none can join now
     except Diverged as error:
         raise RuntimeError(
             f"training stopped: {error} The last saved state in {folder} is good; "
@@ -146,7 +147,6 @@ def run(args: argparse.Namespace) -> int:
         if events is not None:
             events.close()
         close(training.source)
-        ranks.leave()
     if ranks.is_first:
         print(folder / CHECKPOINT)
     return 0

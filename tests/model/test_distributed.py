@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from model.checkpoints import load_generator_space
 from model.distributed import Ranks, join_ranks
 from model.runs import CHECKPOINT, LOG
 from tests.model import ranks as worker
+from tests.model.small import small_generator
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -95,6 +97,48 @@ def test_the_command_trains_in_two_processes_and_goes_on_in_one(tmp_path: Path) 
     assert steps == [2, 3]
     space = load_generator_space(run / CHECKPOINT, torch.device("cpu"))
     assert space.render_view((0.0, 0.0), 0.0, (40, 30)).shape == (30, 40, 3)
+
+
+def test_only_what_lies_on_the_device_is_sent_to_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A base layer keeps its code on the CPU, and nccl takes nothing from there."""
+    generator = small_generator()
+    assert generator.base is not None
+    code = generator.base.get_extra_state()
+    sent: list[torch.Tensor] = []
+
+    def broadcast(tensor: torch.Tensor, source: int) -> None:
+        sent.append(tensor)
+        tensor.zero_()
+
+    monkeypatch.setattr(torch.distributed, "broadcast", broadcast)
+    Ranks(1, 2).copy_first(generator)
+    assert len(sent) == len([*generator.parameters(), *generator.buffers()])
+    assert not any(p.any() for p in generator.parameters())
+    assert torch.equal(generator.base.get_extra_state(), code)
+
+
+@pytest.mark.parametrize("error", [None, MemoryError("full"), OSError("gone")])
+def test_who_fails_waits_for_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception | None
+) -> None:
+    """The others are in an exchange that it can no more join."""
+    left: list[bool] = []
+
+    class Training:
+        source = SimpleNamespace(picture=None)
+        trainer = SimpleNamespace(
+            ranks=SimpleNamespace(is_first=False, leave=lambda: left.append(True))
+        )
+
+        def train(self, *_args: object) -> None:
+            if error is not None:
+                raise error
+
+    monkeypatch.setattr("model.training_setup.prepare", lambda *_args: Training())
+    code = run_cli(["train", "x.png", "--out", str(tmp_path / "run")])
+    assert code == (0 if error is None else 1) and left == ([True] if error is None else [])
 
 
 def test_a_group_is_shared_evenly_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:

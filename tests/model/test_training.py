@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file
 
 from model import runs
+from model import trainer as trainer_module
 from model.checkpoints import load_generator_space
 from model.config import DiscriminatorConfig, LossConfig
 from model.header import read_header
@@ -198,7 +199,7 @@ def test_an_autosave_always_keeps_the_state_and_the_rest_within_its_share_of_the
             f"model.runs.{name}", noted(getattr(runs, name), steps, lambda: run.trainer.step_count)
         )
     run.train(lambda tick: None)
-    assert written["save_state"] == [*range(1, 11), 10]
+    assert written["save_state"] == [*range(11), 10]
     found = written["save_checkpoint"]
     assert len(found) == checkpoints and found[0] == 1 and found[-1] == 10
     again = Run(tmp_path / "run", run.preset, PictureData(pyramid), {}, resume=True)
@@ -299,6 +300,45 @@ def test_a_run_that_always_diverges_ends_with_its_last_good_state(
         run.train(lambda tick: None)
     space = load_generator_space(tmp_path / "run" / CHECKPOINT, torch.device("cpu"))
     assert np.isfinite(space.render_view((0.0, 0.0), 1.0, (40, 30)).astype(float)).all()
+
+
+def test_what_is_saved_after_a_run_has_diverged_for_good_can_go_on(
+    pyramid: ImagePyramid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever stops and keeps then saves once more."""
+    run = Run(tmp_path / "run", small_preset(pyramid), PictureData(pyramid), {})
+    with monkeypatch.context() as broken:
+        penalty = trainer_module.gradient_penalty
+        broken.setattr(trainer_module, "gradient_penalty", lambda *args: math.inf * penalty(*args))
+        with pytest.raises(Diverged):
+            run.train(lambda tick: None)
+        run.save()
+    state = load_file(tmp_path / "run" / STATE)
+    assert all(torch.isfinite(t).all() for t in state.values() if t.is_floating_point())
+    again = Run(tmp_path / "run", run.preset, PictureData(pyramid), {}, resume=True)
+    assert all(map(math.isfinite, again.trainer.step().losses.values()))
+
+
+def test_halving_for_memory_leaves_the_discriminator_as_quick_as_it_was(
+    pyramid: ImagePyramid, tmp_path: Path
+) -> None:
+    """It steps once a group, and there are twice as many."""
+    run = Run(tmp_path / "run", small_preset(pyramid), PictureData(pyramid), {})
+    before = run.trainer.train
+    run._halve_groups()
+    after = run.trainer.train
+    assert after.groups == 2 * before.groups
+    assert after.groups * after.discriminator_lr == before.groups * before.discriminator_lr
+    assert run.preset.train == after
+
+
+def test_a_state_that_knows_no_usual_gradient_goes_on(
+    pyramid: ImagePyramid, tmp_path: Path
+) -> None:
+    preset = small_preset(pyramid, replace(TRAIN, kimg=10.0))
+    trainer = Run(tmp_path / "run", preset, PictureData(pyramid), {}).trainer
+    trainer.restore_counters({"step_count": 100})  # of a version before the counter
+    assert trainer.step().losses["gradient"] > 0 and trainer.gradient_mean > 0
 
 
 def test_a_gradient_that_explodes_is_noticed(pyramid: ImagePyramid, tmp_path: Path) -> None:

@@ -20,7 +20,9 @@ from model.consistency import (
 from model.losses import reconstruction
 from model.pyramid import ImagePyramid
 from model.sampling import draw_level, draw_windows, scheduled_shares
+from model.scale import density
 from model.scenes import ScenesData
+from model.space import Window
 from model.trainer import Trainer
 from model.training_data import PatchData, PictureData, PlacedData
 from tests.model.small import CONFIG
@@ -149,6 +151,29 @@ def test_consistency_is_small_for_one_picture_at_two_levels(
         for axis, side in enumerate(pyramid.field_size):
             assert w.origin_xy[axis] > -side / 2 - 4 / d
             assert w.origin_xy[axis] + 32 / d < side / 2 + 4 / d
+
+
+class Slope:
+    """A picture that is linear in the field: an area average is exact everywhere in it."""
+
+    def render(self, windows: list[Window]) -> torch.Tensor:
+        images = []
+        for window in windows:
+            pixels = (torch.arange(window.width) + 0.5) / density(window.level, 32)
+            x, y = pixels + window.origin_xy[0], pixels[:, None] + window.origin_xy[1]
+            images.append(torch.stack([x + 0 * y, y + 0 * x, x + y]))
+        return torch.stack(images).float()
+
+
+def test_consistency_compares_nothing_beyond_the_fine_window() -> None:
+    """At the field's edges a coarse window is pushed inside it, by whole pixels of a lattice."""
+    size, rng = (1.25, 1.0), np.random.default_rng(1)
+    for level, octaves in ((2.0, 1.0), (3.3, 1.0), (1.7, 0.6), (4.0, 1.5)):
+        for fine in ([w] for w in draw_windows(level, 200, 32, size, 8, rng)):
+            coarse = coarser_windows(fine, octaves, 32, size, 8)
+            images = [Slope().render(w) for w in (fine, coarse)]
+            # Windows are registered to 1/256 of a pixel.
+            assert float(scale_consistency(*images, fine, coarse, 32)) < 2e-5
 
 
 def test_octaves_of_consistency_are_about_one_and_stay_in_the_range() -> None:
