@@ -7,6 +7,7 @@ changes from call to call has to be in the inputs: a recording keeps addresses a
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from collections import OrderedDict
@@ -25,6 +26,10 @@ _KEPT = 24
 """Recordings at most; the one that was not used for longest goes."""
 _KNOWN = 256
 """Shapes whose calls are counted."""
+
+CAPTURING = threading.RLock()
+"""Held while CUDA takes work down, and by whoever gives memory back: torch refuses that meanwhile,
+in every thread."""
 
 Tensors: TypeAlias = "tuple[torch.Tensor, ...]"
 Work = Callable[..., Tensors]
@@ -69,16 +74,19 @@ class CudaRecorder:
 
     def __init__(self) -> None:
         self._pool: Any = None
-        self._side: torch.cuda.Stream | None = None
 
     def apart(self) -> CudaRecorder:
         """See `Recorder`: memory of its own."""
         return CudaRecorder()
 
     def __call__(self, run: Callable[[], Any]) -> tuple[Recording, Any]:
+        with CAPTURING:
+            return self._captured(run)
+
+    def _captured(self, run: Callable[[], Any]) -> tuple[Recording, Any]:
         here = stream = torch.cuda.current_stream()
         if here == torch.cuda.default_stream(here.device):
-            stream = self._side = self._side or torch.cuda.Stream(here.device)
+            stream = _side_stream(here.device)
         stream.wait_stream(here)
         graph = torch.cuda.CUDAGraph()
         self._pool = self._pool or torch.cuda.graph_pool_handle()
@@ -95,6 +103,16 @@ class CudaRecorder:
             graph.capture_end()
         here.wait_stream(stream)
         return graph, out
+
+
+@functools.cache
+def _side_stream(device: torch.device) -> torch.cuda.Stream:
+    """What all recorders of a device record on where its default stream is the current one.
+
+    torch hands out the same 32 streams again and again. Of those of high priority nobody else takes
+    one; of the others it would some day be the one that training works on.
+    """
+    return torch.cuda.Stream(device, priority=-1)
 
 
 class Graphs:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from model.graphs import CAPTURING
 from model.space import Window
 
 logger = logging.getLogger(__name__)
@@ -24,7 +25,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 def free_cached() -> None:
     """Give back what torch keeps of the GPU's memory for later."""
     if torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
+        with CAPTURING:
+            torch.cuda.empty_cache()
 
 
 def render_in_halves(render: Render, windows: Sequence[Window]) -> torch.Tensor:

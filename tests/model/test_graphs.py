@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -12,9 +14,11 @@ import torch
 
 from benchmarks.kernel_training import Noise
 from kernels import unavailable_reason
+from model import graphs as recordings
 from model.config import BaseConfig, DiscriminatorConfig, LossConfig, TrainConfig
 from model.generator import Generator
 from model.graphs import CudaRecorder, Graphs, plainly
+from model.out_of_memory import free_cached
 from model.scale import Lattice, density
 from model.space import Window
 from model.synthesis_graphs import SynthesisGraphs, widened
@@ -107,6 +111,119 @@ def test_where_memory_is_full_the_work_is_done_plainly() -> None:
     graphs = Graphs(Full())
     for _ in range(5):
         assert graphs.run("sum", work, [torch.ones(2), torch.ones(2)])[0].tolist() == [2.0, 2.0]
+
+
+DEFAULT = 0
+"""Priority of most streams; lower numbers go first."""
+
+
+@dataclass(frozen=True)
+class PretendedStream:
+    """Of a priority, one of the 32 that torch hands out in turn; number -1 is the default one."""
+
+    device: torch.device
+    priority: int
+    number: int
+
+    def wait_stream(self, other: PretendedStream) -> None:
+        pass
+
+
+class PretendedGpu:
+    """As much of `torch.cuda` as the recorder uses; notes where and into which pool it records."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.device = torch.device("cuda", 0)
+        self.default = PretendedStream(self.device, DEFAULT, -1)
+        self.taken: list[PretendedStream] = []
+        self.recorded_on: list[PretendedStream] = []
+        self.is_capturing = False
+        self._here = threading.local()
+        gpu = self
+
+        class Graph:
+            def capture_begin(self, pool: int, capture_error_mode: str) -> None:
+                assert not gpu.is_capturing and capture_error_mode == "thread_local"
+                gpu.is_capturing = True
+                gpu.recorded_on.append(gpu.current())
+
+            def capture_end(self) -> None:
+                gpu.is_capturing = False
+
+            def replay(self) -> None:
+                pass
+
+        def empty_cache() -> None:
+            assert not gpu.is_capturing, "torch refuses it"
+
+        recordings._side_stream.cache_clear()
+        monkeypatch.setattr(torch.cuda, "Stream", self.take)
+        monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda device=None: self.current())
+        monkeypatch.setattr(torch.cuda, "default_stream", lambda device=None: self.default)
+        monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: 1)
+        monkeypatch.setattr(torch.cuda, "stream", self.on)
+        monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+        monkeypatch.setattr(torch.cuda, "empty_cache", empty_cache)
+
+    def take(self, device: torch.device, priority: int = DEFAULT) -> PretendedStream:
+        before = sum(stream.priority == priority for stream in self.taken)
+        self.taken.append(PretendedStream(device, priority, before % 32))
+        return self.taken[-1]
+
+    def current(self) -> PretendedStream:
+        return getattr(self._here, "stream", self.default)
+
+    @contextmanager
+    def on(self, stream: PretendedStream) -> Iterator[None]:
+        before, self._here.stream = self.current(), stream
+        yield
+        self._here.stream = before
+
+
+@pytest.fixture
+def pretended(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendedGpu]:
+    yield PretendedGpu(monkeypatch)
+    recordings._side_stream.cache_clear()
+
+
+def record(graphs: Graphs, key: str = "sum") -> None:
+    for _ in range(3):
+        graphs.run(key, work, [torch.ones(2), torch.ones(2)])
+    assert graphs._kept and not graphs._refused
+
+
+def test_no_viewer_records_on_the_stream_that_training_works_on(pretended: PretendedGpu) -> None:
+    trains_on = torch.cuda.Stream(pretended.device)
+    for _ in range(40):  # sets of weights that a run publishes
+        record(Graphs())
+    (side,) = pretended.taken[1:]
+    assert side.priority != trains_on.priority
+    assert set(pretended.recorded_on) == {side}
+    with torch.cuda.stream(trains_on):
+        record(Graphs())
+    assert pretended.recorded_on[-1] is trains_on
+
+
+def test_one_thread_records_at_a_time_and_none_gives_memory_back_meanwhile(
+    pretended: PretendedGpu,
+) -> None:
+    others = [
+        threading.Thread(target=lambda: CudaRecorder()(lambda: None)),
+        threading.Thread(target=free_cached),
+    ]
+
+    def run() -> None:
+        for thread in others:
+            thread.start()
+            thread.join(0.1)
+            assert thread.is_alive(), "it waits"
+
+    CudaRecorder()(run)
+    for thread in others:
+        thread.join(10)
+        assert not thread.is_alive()
+    assert len(pretended.recorded_on) == 2
 
 
 def places_and_levels() -> Iterator[tuple[float, float, float]]:
