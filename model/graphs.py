@@ -15,6 +15,7 @@ from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
+from weakref import WeakSet
 
 import torch
 
@@ -74,6 +75,8 @@ class CudaRecorder:
 
     def __init__(self) -> None:
         self._pool: Any = None
+        self._in_pool: WeakSet[torch.cuda.CUDAGraph] = WeakSet()
+        """With the last of them the pool ends: torch takes nothing into it ever after."""
 
     def apart(self) -> CudaRecorder:
         """See `Recorder`: memory of its own."""
@@ -81,15 +84,22 @@ class CudaRecorder:
 
     def __call__(self, run: Callable[[], Any]) -> tuple[Recording, Any]:
         with CAPTURING:
-            return self._captured(run)
+            if not self._in_pool:
+                self._pool = torch.cuda.graph_pool_handle()
+            try:
+                graph, out = self._captured(run)
+            except BaseException:
+                self._in_pool = WeakSet()  # the pool may have ended, or be left open
+                raise
+            self._in_pool.add(graph)
+            return graph, out
 
-    def _captured(self, run: Callable[[], Any]) -> tuple[Recording, Any]:
+    def _captured(self, run: Callable[[], Any]) -> tuple[torch.cuda.CUDAGraph, Any]:
         here = stream = torch.cuda.current_stream()
         if here == torch.cuda.default_stream(here.device):
             stream = _side_stream(here.device)
         stream.wait_stream(here)
         graph = torch.cuda.CUDAGraph()
-        self._pool = self._pool or torch.cuda.graph_pool_handle()
         with torch.cuda.stream(stream):
             # Not `torch.cuda.graph`: it collects Python's garbage first, and a frame would stick.
             # Other threads may allocate meanwhile.

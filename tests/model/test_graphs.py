@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
+from weakref import finalize
 
 import pytest
 import torch
@@ -137,6 +140,10 @@ class PretendedGpu:
         self.default = PretendedStream(self.device, DEFAULT, -1)
         self.taken: list[PretendedStream] = []
         self.recorded_on: list[PretendedStream] = []
+        self.pools: list[int] = []
+        """Of every recording."""
+        self.users: Counter[int] = Counter()
+        """Recordings that are left of each."""
         self.is_capturing = False
         self._here = threading.local()
         gpu = self
@@ -144,8 +151,13 @@ class PretendedGpu:
         class Graph:
             def capture_begin(self, pool: int, capture_error_mode: str) -> None:
                 assert not gpu.is_capturing and capture_error_mode == "thread_local"
+                if pool in gpu.pools and not gpu.users[pool]:
+                    raise RuntimeError("it->second->use_count > 0 INTERNAL ASSERT FAILED")
                 gpu.is_capturing = True
                 gpu.recorded_on.append(gpu.current())
+                gpu.pools.append(pool)
+                gpu.users[pool] += 1
+                finalize(self, gpu.users.subtract, [pool])
 
             def capture_end(self) -> None:
                 gpu.is_capturing = False
@@ -161,7 +173,7 @@ class PretendedGpu:
         monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
         monkeypatch.setattr(torch.cuda, "current_stream", lambda device=None: self.current())
         monkeypatch.setattr(torch.cuda, "default_stream", lambda device=None: self.default)
-        monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: 1)
+        monkeypatch.setattr(torch.cuda, "graph_pool_handle", count(1).__next__)
         monkeypatch.setattr(torch.cuda, "stream", self.on)
         monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
         monkeypatch.setattr(torch.cuda, "empty_cache", empty_cache)
@@ -224,6 +236,37 @@ def test_one_thread_records_at_a_time_and_none_gives_memory_back_meanwhile(
         thread.join(10)
         assert not thread.is_alive()
     assert len(pretended.recorded_on) == 2
+
+
+def test_recordings_share_a_pool_until_the_last_is_gone(pretended: PretendedGpu) -> None:
+    graphs = Graphs()
+    for key in ("one", "other"):
+        record(graphs, key)
+    graphs.forget()
+    record(graphs)
+    graphs._kept.clear()  # as recordings with gradients, in pools of their own, push others out
+    record(graphs)
+    assert pretended.pools == [1, 1, 2, 3]
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_recordings_go_on_once_memory_was_full(pretended: PretendedGpu, others: bool) -> None:
+    graphs = Graphs()
+    if others:
+        record(graphs, "other")
+    asked = count()
+
+    def once_too_much(a: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        if next(asked) == 2:
+            raise torch.OutOfMemoryError("full")
+        return (a + 1,)
+
+    for _ in range(6):
+        (out,) = graphs.run("sum", once_too_much, [torch.ones(2)])
+        assert out.tolist() == [2.0, 2.0]
+    assert not graphs._refused and len(graphs._kept) == 1 + others
+    failed, good = pretended.pools[-2:]
+    assert good != failed
 
 
 def places_and_levels() -> Iterator[tuple[float, float, float]]:
