@@ -243,10 +243,15 @@ class InferenceThread:
         has_latents = bool(getattr(space, "has_latents", False))
         seed: Seed = request.seed if live is not None and has_latents else 0
         root = _render_root(space, seed)
+        left_gpu = str(getattr(self._space, "device", "cpu")) != "cpu"
         self._space, self._path, self._name = space, request.path, scene_name(request.path)
         self._run_folder = _run_of(request.path, live is not None)
         self._done.clear()
         self._exact, self._exact_done = None, (None, 0)
+        if left_gpu:
+            from model.out_of_memory import free_cached
+
+            free_cached()  # torch would keep what the recordings of the space before held
         from model import why_no_kernels
 
         width, height = space.field_size

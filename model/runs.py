@@ -45,7 +45,7 @@ from model.events import FOLDER as EVENTS
 from model.generator import Generator
 from model.generator_space import GeneratorSpace
 from model.header import CheckpointHeader
-from model.out_of_memory import is_out_of_memory
+from model.out_of_memory import free_cached, is_out_of_memory
 from model.placement.frame import FRAME
 from model.placement.places_csv import state_path
 from model.precision import choose_dtype
@@ -382,6 +382,7 @@ class Run:
             return
         save_state(self.folder / STATE, self.trainer)
         self._show()
+        free_cached()  # torch would keep what the recordings of what was shown held
 
     def _autosave(self) -> None:
         """The resumable state; what follows from it too, where that takes little of the time."""

@@ -131,6 +131,32 @@ def test_a_scene_that_is_left_goes_at_once_with_its_weights(bench: Callable[...,
     assert left() is None
 
 
+@pytest.mark.usefixtures("no_collector")
+def test_what_a_scene_on_a_gpu_held_is_given_back(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After it is gone: before, torch would find nothing to give back."""
+
+    class OnGpu(FakeSpace):
+        device = torch.device("cuda", 0)
+
+    def follow(space: FakeSpace) -> None:
+        nonlocal left
+        left, it.space = weakref.ref(it.space), space
+        it.results.clear()
+        it.thread.open(OpenRequest("somewhere/else"))
+        it.until(lambda: bool(it.of(Opened)))
+
+    given_back: list[bool] = []
+    monkeypatch.setattr("model.out_of_memory.free_cached", lambda: given_back.append(not left()))
+    it = bench(OnGpu())
+    left: Callable[[], object] = object
+    follow(OnGpu())
+    follow(FakeSpace())
+    follow(FakeSpace())
+    assert given_back == [True, True]
+
+
 def test_every_wanted_tile_comes_once_with_the_right_pixels(bench: Callable[..., Bench]) -> None:
     it = bench()
     it.thread.request(RenderRequest("fake", GRID, tiles=KEYS, moving=True, issued_at=1.5))

@@ -21,6 +21,7 @@ from model import runs
 from model import trainer as trainer_module
 from model.checkpoints import load_generator_space
 from model.config import DiscriminatorConfig, LossConfig
+from model.generator_space import GeneratorSpace
 from model.header import read_header
 from model.presets import PRESETS
 from model.pyramid import ImagePyramid
@@ -93,6 +94,26 @@ def test_a_run_goes_at_once_with_its_networks(pyramid: ImagePyramid, tmp_path: P
     left = [weakref.ref(m) for m in (run.trainer.G, run.trainer.D, run.trainer.G_ema, run)]
     del run
     assert [held() for held in left] == [None] * 4
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_what_a_save_rendered_with_is_given_back(
+    pyramid: ImagePyramid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU its recordings hold memory, which torch gives back only once they are gone."""
+    run = Run(tmp_path / "run", small_preset(pyramid), PictureData(pyramid), {})
+    spaces: list[weakref.ref[GeneratorSpace]] = []
+
+    def space() -> GeneratorSpace:
+        made = Run.space(run)
+        spaces.append(weakref.ref(made))
+        return made
+
+    given_back: list[list[GeneratorSpace | None]] = []
+    monkeypatch.setattr(run, "space", space)
+    monkeypatch.setattr(runs, "free_cached", lambda: given_back.append([s() for s in spaces]))
+    run.save()
+    assert given_back == [[None]]
 
 
 def test_writes_a_checkpoint_that_opens_and_a_log(pyramid: ImagePyramid, tmp_path: Path) -> None:
