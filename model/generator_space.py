@@ -14,11 +14,15 @@ from model.generator import Generator
 from model.graphs import Graphs
 from model.header import CheckpointHeader
 from model.latent import Latent, Seed
-from model.out_of_memory import render_in_halves
+from model.out_of_memory import free_cached, render_in_halves
 from model.rendering import render_view
 from model.space import Window, check_batch
 from model.styles import Styles, draw_z
 from model.synthesis_graphs import SynthesisGraphs, widened
+
+_KEPT_SHARE = 1 / 8
+"""Of a GPU's memory, at most, in inputs and results of recordings. One of 1920 x 1080 pixels takes
+0.3 GiB (`laptop`) to 0.9 (`paper`, reckoned), and a window that is resized leaves many behind."""
 
 
 class GeneratorSpace:
@@ -44,7 +48,9 @@ class GeneratorSpace:
         self._breathe: Breathe | None = None
         self._graphs: SynthesisGraphs | None = None
         if generator.device.type == "cuda":
-            self._graphs = SynthesisGraphs(generator, Graphs())
+            memory = torch.cuda.get_device_properties(generator.device).total_memory
+            graphs = Graphs(most_bytes=int(_KEPT_SHARE * memory))
+            self._graphs = SynthesisGraphs(generator, graphs)
 
     @property
     def device(self) -> torch.device:
@@ -82,10 +88,24 @@ class GeneratorSpace:
         parts: dict[int, torch.Tensor] = {}
         for indices in groups.values():
             img = render_in_halves(
-                lambda some: self._images(some, z, w), [windows[i] for i in indices]
+                lambda some: self._fitting(some, z, w), [windows[i] for i in indices]
             )
             parts |= dict(zip(indices, img.clamp_(-1, 1), strict=True))
         return torch.stack([parts[i] for i in range(len(windows))])
+
+    def _fitting(
+        self, windows: Sequence[Window], z: torch.Tensor | None, w: torch.Tensor | None
+    ) -> torch.Tensor:
+        """See `_images`; where a GPU's memory is full, once more without what recordings keep."""
+        try:
+            return self._images(windows, z, w)
+        except torch.OutOfMemoryError:
+            if self._graphs is None:
+                raise
+        # Outside the handler: the traceback would keep some of them alive.
+        self._graphs.forget()
+        free_cached()
+        return self._images(windows, z, w)
 
     def _images(
         self, windows: Sequence[Window], z: torch.Tensor | None, w: torch.Tensor | None

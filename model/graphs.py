@@ -130,10 +130,16 @@ class Graphs:
 
     From any thread; replays follow each other. Where the driver refuses once, everything is done
     plainly for ever after, and the log says so.
+
+    Args:
+        recorder: What takes work down; None: CUDA.
+        most_bytes: Of inputs and results that the recordings keep together, but for the newest,
+            which is kept whatever it takes; None: their number alone is bounded.
     """
 
-    def __init__(self, recorder: Recorder | None = None) -> None:
+    def __init__(self, recorder: Recorder | None = None, most_bytes: int | None = None) -> None:
         self._record = recorder or CudaRecorder()
+        self._most_bytes = most_bytes
         self._kept: OrderedDict[Hashable, _Plain | _WithGradients] = OrderedDict()
         self._met: OrderedDict[Hashable, int] = OrderedDict()
         self._refused = False
@@ -201,9 +207,13 @@ class Graphs:
             line = str(error).splitlines()[0]
             logger.warning("CUDA graphs are off: %s. Frames and steps take longer.", line)
             return None
-        while len(self._kept) > _KEPT:
+        while len(self._kept) > 1 and self._are_too_many():
             self._kept.popitem(last=False)
         return kept
+
+    def _are_too_many(self) -> bool:
+        held = sum(kept.held_bytes for kept in self._kept.values())
+        return len(self._kept) > _KEPT or (self._most_bytes is not None and held > self._most_bytes)
 
     def _is_met_often(self, key: Hashable) -> bool:
         count = self._met.pop(key, 0) + 1
@@ -229,6 +239,10 @@ class _Plain:
         recording, results = record(lambda: work(*own))
         return cls(recording, own, results)
 
+    @property
+    def held_bytes(self) -> int:
+        return _bytes(*self.inputs, *self.results)
+
     def __call__(self, inputs: Sequence[torch.Tensor]) -> Tensors:
         _fill(self.inputs, inputs)
         self.recording.replay()
@@ -246,6 +260,11 @@ class _WithGradients:
     grad_out: torch.Tensor
     grads: tuple[torch.Tensor | None, ...]
     """At the inputs, then at the parameters; None where there is none."""
+
+    @property
+    def held_bytes(self) -> int:
+        grads = (g for g in self.grads if g is not None)
+        return _bytes(*self.inputs, self.out, self.grad_out, *grads)
 
     @classmethod
     def of(
@@ -300,6 +319,10 @@ class _Replayed(torch.autograd.Function):
 def _fill(own: Sequence[torch.Tensor], new: Sequence[torch.Tensor]) -> None:
     for target, source in zip(own, new, strict=True):
         target.copy_(source)
+
+
+def _bytes(*tensors: torch.Tensor) -> int:
+    return sum(t.nbytes for t in tensors)
 
 
 def _shapes(tensors: Sequence[torch.Tensor]) -> Hashable:

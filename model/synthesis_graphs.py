@@ -48,6 +48,10 @@ class SynthesisGraphs:
             return self._graphs.run(key, lambda *t: (layers(*t),), inputs)[0]
         return self._graphs.differentiable(key, layers, inputs, self._params)
 
+    def forget(self) -> None:
+        """See `Graphs.forget`."""
+        self._graphs.forget()
+
 
 def widened(
     windows: Sequence[Window], patch_size: int, alignment: int

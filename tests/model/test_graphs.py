@@ -18,8 +18,10 @@ import torch
 from benchmarks.kernel_training import Noise
 from kernels import unavailable_reason
 from model import graphs as recordings
+from model.checkpoints import header_of
 from model.config import BaseConfig, DiscriminatorConfig, LossConfig, TrainConfig
 from model.generator import Generator
+from model.generator_space import GeneratorSpace
 from model.graphs import CudaRecorder, Graphs, plainly
 from model.out_of_memory import free_cached
 from model.scale import Lattice, density
@@ -90,6 +92,26 @@ def test_only_so_many_are_kept() -> None:
     assert len(graphs._kept) == 24
     graphs.run("sum", work, [torch.ones(30), torch.ones(30)])
     assert recorder.recorded == 30
+
+
+def test_only_so_many_bytes_are_kept_and_always_the_newest() -> None:
+    """Two inputs and two results of float32 each."""
+    graphs = Graphs(Again(), most_bytes=16 * 10)
+    left = []
+    for size in (3, 4, 3, 5, 2, 20, 1):
+        for _ in range(3):
+            graphs.run("sum", work, [torch.ones(size), torch.ones(size)])
+        left.append([len(kept.inputs[0]) for kept in graphs._kept.values()])
+    assert left == [[3], [3, 4], [4, 3], [3, 5], [3, 5, 2], [20], [1]]
+
+
+def test_what_gradients_take_is_counted_too() -> None:
+    graphs = Graphs(Again(), most_bytes=0)
+    a, weight = torch.ones(3, requires_grad=True), torch.ones(3, requires_grad=True)
+    for _ in range(3):
+        graphs.differentiable("product", lambda t: t * weight, [a], [weight])
+    (kept,) = graphs._kept.values()
+    assert kept.held_bytes == 5 * 3 * 4  # input, result, and the gradients of all three
 
 
 def test_a_refusal_is_told_once_and_all_goes_on(caplog: pytest.LogCaptureFixture) -> None:
@@ -317,6 +339,30 @@ def test_what_is_heard_can_be_summed_up_first(base: BaseConfig | None) -> None:
         for plain, total in zip(*gradients, strict=True):
             torch.testing.assert_close(total, plain, rtol=1e-3, atol=1e-6)
     assert len(shapes) == 1 and None not in next(iter(shapes))
+
+
+def test_where_memory_is_full_recordings_go_before_a_batch_is_halved(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    generator = small_generator()
+    space = GeneratorSpace(generator, header_of(generator.config, {}, ""), "x", torch.float32)
+    graphs, layers = Graphs(Again()), generator.synthesize
+    space._graphs = SynthesisGraphs(generator, graphs)
+    windows = [Window((0.0, y), 1.0, 32, 32) for y in (0.0, 0.25)]
+    freed: list[int] = []
+
+    def synthesize(*inputs: Any) -> torch.Tensor:
+        if graphs._kept:
+            raise torch.OutOfMemoryError("full")
+        return layers(*inputs)
+
+    monkeypatch.setattr("model.generator_space.free_cached", lambda: freed.append(1))
+    for _ in range(3):
+        before = space.render(windows)
+    assert graphs._kept
+    monkeypatch.setattr(generator, "synthesize", synthesize)
+    torch.testing.assert_close(space.render(windows), before, rtol=0, atol=1e-6)
+    assert not graphs._kept and freed == [1] and not caplog.records
 
 
 @pytest.mark.parametrize("size", [(24, 30), (8, 8), (1, 5), (33, 64)])
