@@ -30,7 +30,11 @@ def training_dtype(device: torch.device) -> torch.dtype:
 
     It has the range of float32, so that no loss needs to be scaled.
     """
-    quick = device.type == "cuda" or _cpu_is_quick_with_bf16()
+    if device.type == "cuda":
+        # Older ones emulate it, and torch calls that supported too.
+        quick = torch.cuda.get_device_capability(device) >= (8, 0)
+    else:
+        quick = _cpu_is_quick_with_bf16()
     return torch.bfloat16 if quick else torch.float32
 
 

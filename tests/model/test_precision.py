@@ -64,9 +64,16 @@ def test_a_processor_of_another_kind_without_the_library_computes_in_float32(
     assert training_dtype(CPU) is FP32
 
 
-def test_a_gpu_shows_in_half_precision_and_trains_with_the_range_of_float32() -> None:
+@pytest.mark.parametrize(
+    ("capability", "expected"),
+    [((7, 5), FP32), ((8, 6), BF16), ((12, 0), BF16)],  # before 8.0 it is emulated
+)
+def test_a_gpu_shows_in_half_precision_and_trains_with_the_range_of_float32(
+    capability: tuple[int, int], expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     assert choose_dtype(GPU, "auto") is FP16
-    assert training_dtype(GPU) is BF16
+    assert training_dtype(GPU) is expected
 
 
 def test_a_precision_that_is_named_is_taken() -> None:
