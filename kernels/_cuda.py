@@ -70,7 +70,8 @@ class Launcher(Protocol):
         args: Sequence[np.generic],
         shared_bytes: int,
     ) -> None:
-        """Launch `blocks` blocks of `threads` threads; raises KernelUnavailable if it cannot."""
+        """Launch `blocks` blocks of `threads` threads; raises KernelUnavailable if it cannot, and
+        torch.OutOfMemoryError if it only cannot now."""
         ...
 
 
@@ -96,16 +97,24 @@ class CupyLauncher:
         cuda = self._cupy.cuda
         stream = torch.cuda.current_stream(device)
         with cuda.Device(stream.device.index):
-            function = self._function(kernel, stream.device.index, shared_bytes)
-            # Grid first, block second. The raw function takes the stream, where entering a stream
-            # would change CuPy's current one for whoever else uses it in this thread.
-            function(
-                (blocks,),
-                (threads,),
-                tuple(args),
-                shared_mem=shared_bytes,
-                stream=cuda.Stream.from_external(stream),
-            )
+            try:
+                function = self._function(kernel, stream.device.index, shared_bytes)
+                # Grid first, block second. The raw function takes the stream, where entering a
+                # stream would change CuPy's current one for whoever else uses it in this thread.
+                function(
+                    (blocks,),
+                    (threads,),
+                    tuple(args),
+                    shared_mem=shared_bytes,
+                    stream=cuda.Stream.from_external(stream),
+                )
+            except RuntimeError as error:
+                if "OUT_OF_MEMORY" not in str(error):
+                    raise
+                # Soon there may be room again: nothing against the kernel.
+                raise torch.OutOfMemoryError(
+                    f"CUDA out of memory: no room to load or launch {kernel.name}."
+                ) from error
 
     def _function(self, kernel: Kernel, index: int, shared_bytes: int) -> Any:
         """Compiled for the device that is current, for launches that take as much memory; kept."""
@@ -242,6 +251,7 @@ def launch(
 
     Raises:
         KernelUnavailable: It does not compile here, or the work is too large for one launch.
+        torch.OutOfMemoryError: The GPU's memory is full; nothing is remembered of that.
     """
     if blocks == 0:
         return

@@ -28,6 +28,8 @@ class PretendedCupy(types.ModuleType):
         self.launches: list[dict[str, Any]] = []
         self.compiled: list[tuple[str, ...]] = []
         self.failure: Exception | None = None
+        """Of compiling and loading."""
+        self.launch_failure: Exception | None = None
         self.nvrtc_version: tuple[int, int] | Exception = (built // 1000, 0)
         self.current_device: int | None = None
         outer = self
@@ -73,6 +75,8 @@ class PretendedCupy(types.ModuleType):
                 shared_mem: int = 0,
                 stream: Any = None,
             ) -> None:
+                if outer.launch_failure:
+                    raise outer.launch_failure
                 outer.launches.append(
                     {
                         "name": self.names[0],
@@ -238,6 +242,22 @@ def test_cupys_own_compile_error_becomes_the_reason(
     kernel = _cuda.Kernel("resample", "resample_forward<float>")
     with pytest.raises(KernelUnavailable, match=r"k.cu\(3\): error: what is this"):
         _cuda.launch("resample", kernel, torch.device("cuda", 0), 1, 32, [])
+
+
+@pytest.mark.parametrize("where", ["failure", "launch_failure"])
+def test_a_kernel_that_finds_memory_full_is_tried_again(
+    gpu: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, where: str
+) -> None:
+    cupy, device = install(gpu, PretendedCupy()), torch.device("cuda", 0)
+    assert kernels.unavailable_reason(device) is None
+    kernel = _cuda.Kernel("resample", "resample_forward<float>")
+    setattr(cupy, where, RuntimeError("CUDA_ERROR_OUT_OF_MEMORY: out of memory"))
+    with pytest.raises(torch.OutOfMemoryError, match="resample_forward"):
+        _cuda.launch("resample", kernel, device, 1, 32, [])
+    assert _cuda.failure_of("resample", device) is None and not caplog.records
+    setattr(cupy, where, None)
+    _cuda.launch("resample", kernel, device, 1, 32, [])
+    assert len(cupy.launches) == 1
 
 
 @pytest.mark.parametrize(
