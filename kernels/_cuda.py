@@ -214,6 +214,17 @@ def is_ampere(device: torch.device) -> bool:
     return known[device] >= (8, 0)
 
 
+def check_shared_bytes(op: str, shared_bytes: int, device: torch.device) -> None:
+    """Raise KernelUnavailable unless a block of `op` gets so much shared memory."""
+    if shared_bytes > MAX_SHARED_BYTES_ASKED or (
+        shared_bytes > MAX_SHARED_BYTES and not is_ampere(device)
+    ):
+        raise KernelUnavailable(
+            f"{op} would need {shared_bytes} bytes of shared memory a block, at most "
+            f"{MAX_SHARED_BYTES} are to be had; use shorter filters, or pass impl='ref'."
+        )
+
+
 def failure_of(op: str, device: torch.device) -> str | None:
     """Why this op's kernel failed on this device before; None if it did not."""
     return _state.failures.get((op, str(device)))
@@ -260,13 +271,7 @@ def launch(
             f"{op} would need {blocks} blocks of {threads} threads, one launch has at most "
             f"{MAX_BLOCKS} of {MAX_THREADS}; split the batch, or pass impl='ref'."
         )
-    if shared_bytes > MAX_SHARED_BYTES_ASKED or (
-        shared_bytes > MAX_SHARED_BYTES and not is_ampere(device)
-    ):
-        raise KernelUnavailable(
-            f"{op} would need {shared_bytes} bytes of shared memory a block, at most "
-            f"{MAX_SHARED_BYTES} are to be had; use shorter filters, or pass impl='ref'."
-        )
+    check_shared_bytes(op, shared_bytes, device)
     state = _state
     launcher: Launcher | None = state.override or state.cupy
     if launcher is None:

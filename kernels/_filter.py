@@ -112,7 +112,8 @@ def apply_filter(
     """Run `op`, differentiable in `x` and `bias` as often as asked; filters as prepared.
 
     Raises:
-        KernelUnavailable: The factors or filters are larger than what is compiled.
+        KernelUnavailable: The factors or filters are larger than what is compiled, or take more
+            memory than a block gets, on the way back too where a gradient may be asked.
     """
     factor, taps = max(geometry.up, geometry.down), max(*fu.shape, *fd.shape)
     if factor > MAX_FACTOR or (fu.ndim == 1 and taps > MAX_TAPS):
@@ -120,6 +121,10 @@ def apply_filter(
             f"{op} is compiled for factors up to {MAX_FACTOR} and filters up to {MAX_TAPS} taps, "
             f"got {factor} and {taps}; pass impl='ref'."
         )
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, bias)):
+        # On the way back itself it would be too late to take the torch version.
+        *_, shared = _tile(geometry.down, geometry.up, fd, fu, _group(x))
+        _cuda.check_shared_bytes(f"the gradient of {op}", shared, x.device)
     if act.slope == 1.0 and act.clamp == float("inf") and bias is None:
         return _Linear.apply(x, None, fu, fd, geometry, act, op)
     return _Activated.apply(x, bias, fu, fd, geometry, act, op)
@@ -143,7 +148,7 @@ class _Activated(torch.autograd.Function):
         if ctx.needs_input_grad[0] or ctx.needs_input_grad[1]:
             signs = _new_signs(x, geometry)
         ctx.save_for_backward(fu, fd, *([] if signs is None else [signs]))
-        ctx.geometry, ctx.act, ctx.op = geometry, act, op
+        ctx.geometry, ctx.act, ctx.op, ctx.layout = geometry, act, op, _format_of(x)
         ctx.bias_dtype = None if bias is None else bias.dtype
         mode = SIGNS_NONE if signs is None else SIGNS_WRITE
         return _launch(op, x, bias, fu, fd, signs, mode, geometry, act)
@@ -151,7 +156,7 @@ class _Activated(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         fu, fd, signs = ctx.saved_tensors
-        grad_x = _transpose(grads[0], signs, fu, fd, ctx.geometry, ctx.act, ctx.op)
+        grad_x = _transpose(ctx, grads[0], signs, fu, fd)
         grad_bias = None
         if ctx.needs_input_grad[1]:
             grad_bias = grad_x.sum((0, 2, 3), dtype=torch.float32).to(ctx.bias_dtype)
@@ -173,31 +178,30 @@ class _Linear(torch.autograd.Function):
         op: str,
     ) -> torch.Tensor:
         ctx.save_for_backward(fu, fd, *([] if signs is None else [signs]))
-        ctx.geometry, ctx.act, ctx.op = geometry, act, op
+        ctx.geometry, ctx.act, ctx.op, ctx.layout = geometry, act, op, _format_of(x)
         mode = SIGNS_NONE if signs is None else SIGNS_READ
         return _launch(op, x, None, fu, fd, signs, mode, geometry, act)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         fu, fd, *signs = ctx.saved_tensors
-        grad_x = _transpose(
-            grads[0], signs[0] if signs else None, fu, fd, ctx.geometry, ctx.act, ctx.op
-        )
+        grad_x = _transpose(ctx, grads[0], signs[0] if signs else None, fu, fd)
         return grad_x, None, None, None, None, None, None
 
 
 def _transpose(
+    ctx: Any,
     grad: torch.Tensor,
     signs: torch.Tensor | None,
     fu: torch.Tensor,
     fd: torch.Tensor,
-    geometry: Geometry,
-    act: Activation,
-    op: str,
 ) -> torch.Tensor:
+    """The gradient at the input of what left `ctx`."""
+    if ctx.layout is torch.contiguous_format and _format_of(grad) is not ctx.layout:
+        grad = grad.contiguous()  # a tile of planes was found to fit; of channels_last it is larger
     axes = tuple(range(fu.ndim))
-    transposed = geometry.transposed(taps_of(fu), taps_of(fd))
-    return _Linear.apply(grad, signs, fd.flip(axes), fu.flip(axes), transposed, act, op)
+    transposed = ctx.geometry.transposed(taps_of(fu), taps_of(fd))
+    return _Linear.apply(grad, signs, fd.flip(axes), fu.flip(axes), transposed, ctx.act, ctx.op)
 
 
 def _new_signs(x: torch.Tensor, geometry: Geometry) -> torch.Tensor:
@@ -251,6 +255,24 @@ def radial_tile(up: int, down: int, fu: Axes, fd: Axes) -> tuple[int, int, int]:
         if 4 * floats <= _cuda.MAX_SHARED_BYTES:
             break
     return height, width, 4 * floats
+
+
+def _group(x: torch.Tensor) -> int:
+    """Channels of a block of the kernel for separable filters.
+
+    Of channels_last 16 neighbouring bytes, half the least that memory hands out.
+    """
+    return 1 if _format_of(x) is torch.contiguous_format else 16 // x.element_size()
+
+
+def _tile(
+    up: int, down: int, fu: torch.Tensor, fd: torch.Tensor, group: int
+) -> tuple[int, int, int]:
+    """See `separable_tile` and `radial_tile`, whose blocks have one channel."""
+    taps_up, taps_down = taps_of(fu), taps_of(fd)
+    if fu.ndim == 2:
+        return radial_tile(up, down, taps_up, taps_down)
+    return separable_tile(up, down, taps_up[0], taps_down[0], group)
 
 
 def _threads_for(up: int, down: int, fd: int, width: int, channels: int) -> int:
@@ -332,13 +354,12 @@ def _launch(
         extra = [np.int32(taps_up[0]), np.int32(taps_down[0])]
     elif fu.ndim == 2:
         group = 1
-        height, width, shared = radial_tile(up, down, taps_up, taps_down)
+        height, width, shared = _tile(up, down, fu, fd, group)
         name = f"filtered_lrelu_radial<{scalar}, {up}, {down}, {mode}>"
         extra = [np.int32(v) for v in (*taps_up, *taps_down, height, width)]
     else:
-        # 16 neighbouring bytes of channels_last, half the least that memory hands out.
-        group = 1 if _format_of(x) is torch.contiguous_format else 16 // x.element_size()
-        height, width, shared = separable_tile(up, down, taps_up[0], taps_down[0], group)
+        group = _group(x)
+        height, width, shared = _tile(up, down, fu, fd, group)
         threads = _threads_for(up, down, taps_down[0], width, group)
         template = (up, down, taps_up[0], taps_down[0], height, width, group, mode)
         name = f"filtered_lrelu<{scalar}, {', '.join(map(str, template))}>"

@@ -15,6 +15,7 @@ import torch
 
 import kernels
 from kernels import KernelUnavailable, _cuda, tile_to_rgba8, upfirdn2d
+from kernels._filter import separable_tile
 from tests.kernels.host_build import HostLauncher
 
 CPU = torch.device("cpu")
@@ -280,6 +281,79 @@ def test_filters_too_long_for_shared_memory_take_the_torch_version(host: HostLau
     assert torch.equal(upfirdn2d(x, f), expected)
     with pytest.raises(KernelUnavailable, match="shared memory"):
         upfirdn2d(x, f, impl="cuda")
+
+
+class Noting:
+    """A launcher that launches nothing."""
+
+    device_type = "cpu"
+
+    def __init__(self) -> None:
+        self.launched: list[_cuda.Kernel] = []
+
+    def __call__(self, kernel: _cuda.Kernel, *rest: Any) -> None:
+        self.launched.append(kernel)
+
+
+PLANES, LAST = torch.contiguous_format, torch.channels_last
+UPFIRDN2D = [(8, 48), (4, 32), (4, 24), (2, 12)]
+FILTERED_LRELU = (4, 24, 2, 12)
+
+
+@pytest.mark.parametrize("layout_of_grad", [PLANES, LAST])
+@pytest.mark.parametrize(
+    ("layout", "is_ampere", "left"),
+    [
+        (PLANES, True, []),
+        (PLANES, False, []),
+        (LAST, True, [(8, 48), (4, 32)]),
+        (LAST, False, [(8, 48), (4, 32), (4, 24), FILTERED_LRELU]),
+    ],
+)
+@pytest.mark.parametrize("form", [*UPFIRDN2D, FILTERED_LRELU])
+def test_what_a_kernel_cannot_take_back_the_torch_version_takes_both_ways(
+    form: tuple[int, ...],
+    layout: torch.memory_format,
+    is_ampere: bool,
+    left: list[tuple[int, ...]],
+    layout_of_grad: torch.memory_format,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Up, its taps, down and its taps; on the way back a block takes more shared memory."""
+
+    def apply(x: torch.Tensor, impl: str | None = None) -> torch.Tensor:
+        up, fu, *rest = form
+        f = torch.ones(fu) / fu
+        if not rest:
+            return upfirdn2d(x, f, up=up, padding=fu, impl=impl)
+        down, fd = rest
+        fd_ = torch.ones(fd) / fd
+        return kernels.filtered_lrelu(x, f, fd_, up=up, down=down, padding=fu, impl=impl)
+
+    monkeypatch.setattr(_cuda, "is_ampere", lambda device: is_ampere)
+    launcher = Noting()
+    x = torch.rand(1, 8, 6, 6).half().contiguous(memory_format=layout).requires_grad_()
+    wanted = apply(x, "ref")
+    grad = torch.rand_like(wanted).contiguous(memory_format=layout_of_grad)
+    (wanted_grad,) = torch.autograd.grad(wanted, x, grad)
+    with _cuda.launching_with(launcher):
+        out = apply(x)
+        (grad_x,) = torch.autograd.grad(out, x, grad)
+        assert len(launcher.launched) == (0 if form in left else 2)
+        if form in left:
+            assert torch.equal(out, wanted) and torch.equal(grad_x, wanted_grad)
+            with pytest.raises(KernelUnavailable, match=r"the gradient of .* shared memory"):
+                apply(x, "cuda")
+        launcher.launched.clear()
+        with torch.no_grad():  # nothing is to be taken back
+            apply(x, "cuda")
+        assert len(launcher.launched) == 1
+
+
+def test_a_gradient_on_tensor_cores_is_no_reason_to_go_without() -> None:
+    """What the check takes for its tile is not what runs there, and fits."""
+    tiles = [separable_tile(2, 2, a, b, 8) for a in range(1, 16) for b in range(1, 16)]
+    assert max(shared for *_, shared in tiles) <= _cuda.MAX_SHARED_BYTES
 
 
 def test_factors_and_filters_larger_than_what_is_compiled_take_the_torch_version(
