@@ -15,7 +15,7 @@ from model.presets import PRESETS
 from model.pyramid import ImagePyramid
 from model.runs import CHECKPOINT, DISCRIMINATOR, Run
 from model.training_data import PictureData
-from model.training_setup import Recipe, close, prepare
+from model.training_setup import Recipe, _preset, close, prepare
 from tests.model.small import CONFIG, TRAIN, small_preset
 
 
@@ -114,3 +114,13 @@ def test_a_new_discriminator_gets_time_to_know_weights_that_are_trained(
     # A step sees 8 windows: 4,000 of them.
     assert run.trainer.opt_G.param_groups[0]["lr"] == pytest.approx(rate / 500)
     close(run.source)
+
+
+def test_a_run_that_goes_on_saves_as_often_as_it_is_told_now(
+    pyramid: ImagePyramid, tmp_path: Path
+) -> None:
+    Run(tmp_path / "run", small_preset(pyramid), PictureData(pyramid), {}).save()
+    recipe = Recipe("", str(tmp_path / "run"), resume=True, autosave_seconds=7.0)
+    before, _ = _preset(replace(recipe, autosave_seconds=None), tmp_path / "run")
+    preset, _ = _preset(recipe, tmp_path / "run")
+    assert preset == replace(before, train=replace(before.train, autosave_seconds=7.0))
