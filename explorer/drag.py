@@ -29,6 +29,11 @@ class Drag:
         """The picture moves by itself."""
         return self.velocity != (0.0, 0.0)
 
+    @property
+    def point(self) -> tuple[float, float]:
+        """Where the pointer was last; of an active drag."""
+        return self._samples[-1][1:]
+
     def start(self, x: float, y: float, now: float) -> None:
         """Take hold at (x, y); ends a fling."""
         self.stop()

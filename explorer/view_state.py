@@ -69,12 +69,12 @@ class ViewState:
         self.last_input_at = -math.inf
         self.steered_at = -math.inf
         """When a hand last moved what is displayed, and not only where it is to be, s."""
-        self._anchor = _Anchor()
+        self._anchor = self._grip = _Anchor()
         self._drag = Drag()
         self._held: dict[str, float] = {}
         self._excess = 0.0
         self._excess_at = -math.inf
-        self._pointer: tuple[float, float] | None = None
+        self._pointer: tuple[float, float, bool] | None = None
         self._flight: Flight | None = None
         self._flight_time = 0.0
         self._flight_speed = 1.0
@@ -188,7 +188,7 @@ class ViewState:
     def drag_start(self, x: float, y: float, now: float) -> None:
         """Take hold of the field point under (x, y); stops a fling and a pan."""
         self._touch(now)
-        self._anchor_at(x, y, snap_to_field=False)
+        self._grasp(x, y)
         a = self._anchor
         a.target_ax, a.target_ay = a.ax, a.ay
         self._drag.start(x, y, now)
@@ -198,6 +198,8 @@ class ViewState:
         if not self._drag.active:
             return
         self.last_input_at = now
+        if self._anchor is not self._grip:  # a key or the wheel has zoomed in between
+            self._grasp(*self._drag.point)
         self._drag.move(x, y, now)
         a = self._anchor
         dx, dy = x - self.size[0] / 2 - a.px, y - self.size[1] / 2 - a.py
@@ -373,13 +375,18 @@ class ViewState:
         self._flight = None
         self._drag.stop()
 
+    def _grasp(self, x: float, y: float) -> None:
+        """Hold what lies under (x, y), be it the wall."""
+        self._anchor_at(x, y, snap_to_field=False)
+        self._grip = self._anchor
+
     def _anchor_at(self, x: float, y: float, snap_to_field: bool = True) -> None:
         """Anchor the field point that the displayed camera shows at the screen point (x, y).
 
         The same point again keeps the anchor, so that many notches add up exactly. Beside the
         picture the nearest point of the picture is anchored: one zooms into it, not into the wall.
         """
-        if self._pointer == (x, y):
+        if self._pointer == (x, y, snap_to_field):
             return
         self._forget_excess()
         view = self.view
@@ -392,7 +399,7 @@ class ViewState:
         pan_x, pan_y = old.target_ax - old.ax, old.target_ay - old.ay
         px, py = sx - self.size[0] / 2, sy - self.size[1] / 2
         self._anchor = _Anchor(px, py, ax, ay, ax + pan_x, ay + pan_y)
-        self._pointer = (x, y)
+        self._pointer = (x, y, snap_to_field)
 
     def _zoom_target_by(self, octaves: float, now: float) -> None:
         """Add to the target's log2 zoom; what a limit cuts off is remembered as excess."""

@@ -148,6 +148,46 @@ def test_beside_the_picture_the_nearest_point_of_it_is_anchored() -> None:
     assert state.view.to_screen(FIELD[0] / 2, 0.0)[0] == pytest.approx(edge[0], abs=1e-6)
 
 
+@pytest.mark.parametrize("zoom", ["wheel", "double_click", "pinch"])
+def test_a_click_beside_the_picture_does_not_make_one_zoom_into_the_wall(zoom: str) -> None:
+    state = make_state()
+    state.jump_to(Camera(0.5, 0.0, 0.0))
+    edge, x, y = state.view.to_screen(FIELD[0] / 2, 0.0)[0], 1010.0, SIZE[1] / 2
+    assert edge < x
+    state.drag_start(x, y, 0.0)
+    state.drag_end(0.1)
+    if zoom == "wheel":
+        for _ in range(12):
+            state.wheel(1, x, y, 0.2)
+    elif zoom == "pinch":
+        state.pinch(2.0, x, y, 0.2)
+    else:
+        state.double_click(x, y, 0.2)
+    settle(state)
+    assert state.displayed.log2_zoom >= 1.0
+    assert state.view.to_screen(FIELD[0] / 2, 0.0)[0] == pytest.approx(edge, abs=1e-6)
+
+
+@pytest.mark.parametrize("before", ["wheel", "key"])
+@pytest.mark.parametrize("x", [1010.0, 400.0])
+def test_a_drag_moves_by_what_the_pointer_moves_whatever_has_zoomed(before: str, x: float) -> None:
+    state, y = make_state(), 200.0
+    state.jump_to(Camera(0.5, 0.0, 0.0))
+    if before == "wheel":
+        state.wheel(2, x, y, 0.0)
+        settle(state)
+    state.drag_start(x, y, 20.0)
+    if before == "key":
+        state.drag_move(x - 5, y, 20.1)
+        state.key_press("in", 20.2)
+        state.key_release("in", 20.2)
+        settle(state, 20.2)
+        x -= 5
+    held = state.view.to_field(x, y)
+    state.drag_move(x + 1, y - 2, 40.0)
+    assert state.view.to_screen(*held) == pytest.approx((x + 1, y - 2), abs=1e-6)
+
+
 def test_easing_is_monotone_and_does_not_depend_on_the_frame_rate() -> None:
     ends = []
     for frames in (12, 24, 60):
