@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -403,15 +404,14 @@ class MainWindow(QMainWindow):
             self.show_notice(self.tr("Saved {0}").format(message.file))
 
     def _on_gl_failed(self, reason: str) -> None:
-        self.show_failure(
-            Failure(
-                self.tr("The picture cannot be drawn"),
-                self.tr(
-                    "OpenGL 3.3 is needed, and the driver refused: {0}. Update the graphics "
-                    "driver, or start with LIBGL_ALWAYS_SOFTWARE=1."
-                ).format(reason),
+        text = self.tr("OpenGL 3.3 is needed, and the driver refused: {0}.").format(reason)
+        if sys.platform.startswith("linux"):
+            text += " " + self.tr(
+                "Update the graphics driver, or set LIBGL_ALWAYS_SOFTWARE=1 and start again."
             )
-        )
+        else:
+            text += " " + self.tr("Update the graphics driver.")
+        self.show_failure(Failure(self.tr("The picture cannot be drawn"), text))
 
     # Qt's events.
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import moderngl
 from PySide6.QtCore import QTimer, Signal
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QWidget
 
 from explorer.camera_path import CameraPath, flight
@@ -279,6 +280,15 @@ class Viewport(InputSurface):
         self._drop_context()
 
     # OpenGL.
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Qt makes the context now; where it can make none, it calls nothing of ours to say so."""
+        super().showEvent(event)
+        QTimer.singleShot(0, self._look_for_context)
+
+    def _look_for_context(self) -> None:
+        if self.isVisible() and not self.isValid() and not self._broken:
+            self._fail(RuntimeError(self.tr("no OpenGL context could be made")))
 
     def initializeGL(self) -> None:
         """A new context: build everything again from what the CPU side holds."""

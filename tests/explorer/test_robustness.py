@@ -297,6 +297,29 @@ def test_a_driver_that_fails_is_told_once_and_the_window_lives(
     assert app.window.isVisible()
 
 
+_WITHOUT_OPENGL = """
+from PySide6.QtCore import QTimer
+from explorer.app import build_app
+
+app = build_app("night.fake", "cpu", opener=lambda *_: None)
+app.window.failure_box.tell = lambda failure: (print(failure.text), app.close())
+QTimer.singleShot(60_000, app.close)
+app.start()
+raise SystemExit(app.exec())
+"""
+
+
+@pytest.mark.skipif("DISPLAY" not in os.environ, reason="only X11 can be told to refuse")
+def test_a_system_that_gives_no_context_is_told() -> None:
+    environment = os.environ | {"QT_QPA_PLATFORM": "xcb", "QT_XCB_GL_INTEGRATION": "none"}
+    command = [sys.executable, "-c", _WITHOUT_OPENGL]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "no OpenGL context could be made" in done.stdout
+
+
 def test_nobody_is_told_anything_while_qt_paints(app: App, qtbot: QtBot) -> None:
     """Whoever is told may lay the window out anew, and Qt would compose a freed texture."""
     viewport, amid = app.viewport, []
