@@ -254,7 +254,8 @@ class Places(QObject):
             if view.seed != self.viewport.stream.seed:
                 self.seed_asked.emit(view.seed)
             self.viewport.wake()
-        self.note_here()
+        if not self.viewport.is_moving:  # newer weights of a run come amid a flight too
+            self.note_here()
 
     # Bookmarks.
 

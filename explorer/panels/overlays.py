@@ -7,6 +7,7 @@ repaint of something over the picture costs Qt an upload of the whole window.
 from __future__ import annotations
 
 import math
+import time
 
 from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen, QPixmap
@@ -173,6 +174,7 @@ class Minimap(Overlay):
         x = min(max((at.x() - 1) / (self.width() - 2), 0.0), 1.0) - 0.5
         y = min(max((at.y() - 1) / (self.height() - 2), 0.0), 1.0) - 0.5
         state.jump_to(Camera(x * width, y * height, state.displayed.log2_zoom))
+        state.steered_at = time.perf_counter()
         self.viewport.wake()
         self.refresh()
 

@@ -161,6 +161,24 @@ def test_the_minimap_shows_where_one_is_and_takes_one_there(
     assert not minimap.isVisible()
 
 
+def test_a_jump_by_the_minimap_is_undone(make_app: MakeApp, qtbot: QtBot) -> None:
+    app = make_app()
+    until_exact(qtbot, app)
+    QTest.keyClick(app.window, Qt.Key.Key_M)
+    minimap, state = app.window.minimap, app.viewport.view_state
+    home = state.displayed
+    back = app.window.actions_by_id["back"]
+    assert not back.isEnabled()
+    at = QPoint(minimap.width() // 4, minimap.height() // 4)
+    QTest.mouseClick(minimap, Qt.MouseButton.LeftButton, pos=at)
+    assert state.displayed != home
+    qtbot.waitUntil(lambda: len(app.window.places.history) == 2, timeout=WAIT_MS)
+    assert back.isEnabled()
+    back.trigger()
+    until_settled(qtbot, app)
+    assert state.displayed == home
+
+
 @pytest.mark.parametrize("zoom", np.linspace(-2, 30, 41))
 @pytest.mark.parametrize("mm", [None, 737.0])
 def test_the_scale_bar_is_round_and_as_long_as_it_says(zoom: float, mm: float | None) -> None:

@@ -110,6 +110,32 @@ def test_bookmarks_history_a_recording_and_an_order_stay(
         assert [places.bookmarks[i].name for i in range(len(places.bookmarks))] == ["the moon"]
 
 
+def test_newer_weights_amid_a_flight_back_leave_the_way_forward(
+    make_app: MakeApp, qtbot: QtBot, tmp_path: Path
+) -> None:
+    app = make_app()
+    learning = Learning(app, tmp_path / "run")
+    places, state = app.window.places, app.viewport.view_state
+    learning.learn(qtbot)
+    there = Camera(0.1, -0.05, 3.0)
+    state.jump_to(there)
+    places.note_here()
+    views = len(places.history)
+    places.back()
+    assert state.is_flying
+    state._flight_speed = 0.01
+    learning.step += 100
+    app.inference.open(OpenRequest(learning.folder))
+    qtbot.waitUntil(lambda: app.viewport.scene.step == learning.step, timeout=WAIT_MS)  # type: ignore[union-attr]
+    assert state.is_flying
+    assert len(places.history) == views and places.history.can_go_forward
+    state._flight_speed = 100.0
+    qtbot.waitUntil(lambda: app.viewport.is_exact, timeout=WAIT_MS)
+    places.forward()
+    qtbot.waitUntil(lambda: state.is_settled, timeout=WAIT_MS)
+    assert state.displayed == there
+
+
 def test_a_still_is_saved_of_whichever_weights_are_there(
     make_app: MakeApp, qtbot: QtBot, tmp_path: Path
 ) -> None:
