@@ -435,14 +435,15 @@ class Viewport(InputSurface):
         state = self.view_state
         alike = (state.field_size, state.patch_size) == (info.field_size, info.patch_size)
         previewed = alike and self.scene is None and self._preview is not None
-        # Newer weights of a run: the view stays, and its pixels until there are better ones.
+        # Weights of a run: the view stays, and what earlier ones drew until there is better.
         newer = alike and self.scene is not None and info.step is not None
-        self._stays_sharp = newer and self.is_exact
+        same = newer and info.continues(self.scene)
+        self._stays_sharp = same and self.is_exact
         self._grid = self._make_grid(info.patch_size, info.field_size, info.level_range)
         self._preview, self.root_seed = opened.root, opened.seed
         if not previewed and not newer:
             self.view_state.set_scene(info.field_size, info.level_range[1], info.patch_size)
-        self._forget_content(keep_exact=newer)
+        self._forget_content(keep_exact=same)
         self._halted = False
         self._exact_s = math.inf
         self.view_state.max_level = info.level_range[1]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
@@ -16,6 +18,7 @@ from explorer.mailbox import Mailbox
 from explorer.messages import OpenRequest, SceneInfo
 from explorer.settings import SettingsStore
 from explorer.training_messages import LiveSpace
+from model.space import Window
 from tests.explorer.conftest import MakeApp
 from tests.explorer.fakes import FakeSpace
 
@@ -134,6 +137,48 @@ def test_newer_weights_amid_a_flight_back_leave_the_way_forward(
     places.forward()
     qtbot.waitUntil(lambda: state.is_settled, timeout=WAIT_MS)
     assert state.displayed == there
+
+
+class Flat(FakeSpace):
+    """Everything in one grey, -1 to 1."""
+
+    def __init__(self, grey: float) -> None:
+        super().__init__(identity=f"grey {grey}")
+        self.grey = grey
+
+    def render(self, windows: Sequence[Window]) -> torch.Tensor:
+        return torch.full_like(super().render(windows), self.grey)
+
+
+def test_the_first_weights_of_a_run_are_no_newer_ones_of_what_was_open(
+    make_app: MakeApp, qtbot: QtBot
+) -> None:
+    app = make_app(Flat(0.8))
+    viewport, shown = app.viewport, list[tuple[int, int]]()
+    qtbot.waitUntil(lambda: viewport.is_exact, timeout=WAIT_MS)
+    there = Camera(0.1, -0.05, 1.5)
+    viewport.view_state.jump_to(there)
+    viewport.wake()
+    qtbot.waitUntil(lambda: viewport.is_exact, timeout=WAIT_MS)
+
+    def look() -> None:
+        image = viewport.grabFramebuffer()
+        colors = [image.pixelColor(x, y).red() for x in (20, 200, 380) for y in (20, 200)]
+        shown.append((min(colors), max(colors)))
+
+    app.inference.live = lambda _path: LiveSpace(Flat(-0.8), 100)
+    viewport.scene_opened.connect(lambda _info: look())
+    viewport.frame_painted.connect(look)
+    look()
+    assert shown[-1] == (230, 230)
+    with qtbot.waitSignal(viewport.scene_opened, timeout=WAIT_MS):
+        app.inference.open(OpenRequest("run"))
+    assert viewport.view_state.displayed == there  # the place stays
+    begin = len(shown) - 1
+    viewport.view_state.jump_to(Camera(0.12, -0.05, 1.5))
+    viewport.wake()
+    qtbot.waitUntil(lambda: viewport.is_exact, timeout=WAIT_MS)
+    assert max(high for _, high in shown[begin:]) < 40
 
 
 def test_a_still_is_saved_of_whichever_weights_are_there(
