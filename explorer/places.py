@@ -112,7 +112,8 @@ class Places(QObject):
         self.find_scene: Callable[[StillView], str | None] = lambda _view: None
         """The path of the scene that a view is of, None where it is not at hand."""
         self.open_scene: Callable[[str], object] = lambda _path: None
-        self._pending: StillView | None = None
+        self._pending: tuple[StillView, str] | None = None
+        """Where to go once a scene is open, and the path of that scene."""
         self._heading: Camera | None = None
         self._is_travelling = False
         self._rest = QTimer(self)
@@ -207,13 +208,14 @@ class Places(QObject):
 
     def go(self, view: StillView) -> bool:
         """Fly to `view`, opening its scene first if need be; False where that is not at hand."""
+        self._pending = None
         if self.is_here(view):
             self._go_here(view)
             return True
         path = self.find_scene(view)
         if path is None:
             return False
-        self._pending = view
+        self._pending = view, path
         self.open_scene(path)
         return True
 
@@ -229,8 +231,9 @@ class Places(QObject):
         return self._pending is not None
 
     def forget_pending(self) -> None:
-        """What was to be shown in a scene will not be: it could not be opened."""
-        self._pending = None
+        """Something went wrong: a scene that is not being opened any more will not be gone to."""
+        if self._pending is not None and self.viewport.inference.asked != self._pending[1]:
+            self._pending = None
 
     def _on_changed(self, info: SceneInfo) -> None:
         """Another scene: its bookmarks, and no view that was seen of it."""
@@ -246,10 +249,13 @@ class Places(QObject):
             self.notice.emit(self.tr("Bookmarks are not kept: {0}").format(error))
         self.bookmarks_changed.emit()
 
-    def _on_opened(self, _info: SceneInfo) -> None:
-        view, self._pending = self._pending, None
-        if view is not None and self.is_here(view):
-            state = self.viewport.view_state
+    def _on_opened(self, info: SceneInfo) -> None:
+        pending = self._pending
+        if info.path == self.viewport.inference.asked:  # else what was asked for is still to come
+            self._pending = None
+        if pending is not None and self.is_here(pending[0]):
+            self._pending = None
+            view, state = pending[0], self.viewport.view_state
             state.jump_to(view.camera(state.patch_size, state.size))
             if view.seed != self.viewport.stream.seed:
                 self.seed_asked.emit(view.seed)

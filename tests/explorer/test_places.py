@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 import time
 import zlib
 from pathlib import Path
@@ -268,6 +269,44 @@ def test_a_still_of_another_scene_opens_that_first(
     assert drop(app.window, tmp_path / "still.png")
     qtbot.waitUntil(lambda: asked == [str(tmp_path / "still.png")], timeout=WAIT_MS)
     assert "not at hand" in app.window.notice.text()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_link_that_comes_while_another_scene_is_being_opened_leads_to_its_place(
+    make_app: MakeApp, qtbot: QtBot, tmp_path: Path, fails: bool
+) -> None:
+    """And where the other one cannot be opened."""
+    store, files = SettingsStore(tmp_path), [tmp_path / f"{name}.fake" for name in "ab"]
+    for file in files:
+        file.write_text("")
+        store.add_recent(str(file))
+    app = make_app(store=store)
+    until_exact(qtbot, app)
+    begun, gates = threading.Event(), {str(file): threading.Event() for file in files}
+
+    def open_it(path: str, *_: str) -> FakeSpace:
+        begun.set()
+        assert gates[path].wait(60)
+        if fails and path == str(files[0]):
+            raise ValueError(f"{path} is no scene.")
+        return FakeSpace(identity=Path(path).stem)
+
+    app.inference._opener = open_it
+    app.open(str(files[0]))
+    assert begun.wait(60)
+    app.window.places.go_text("scalespace:b.fake?x=0.1&y=0.05&level=3.5")
+    assert app.window.places.is_expecting
+    gates[str(files[0])].set()
+    qtbot.waitUntil(
+        lambda: app.window.failure_dialog is not None or app.viewport.scene.name == "a",  # type: ignore[union-attr]
+        timeout=WAIT_MS,
+    )
+    assert (app.window.failure_dialog is not None) == fails
+    gates[str(files[1])].set()
+    qtbot.waitUntil(lambda: app.viewport.scene.name == "b", timeout=WAIT_MS)  # type: ignore[union-attr]
+    here = app.window.places.here()
+    assert (here.center_xy, here.level) == (pytest.approx((0.1, 0.05)), pytest.approx(3.5))
+    assert not app.window.places.is_expecting
 
 
 def test_a_dropped_film_goes_to_its_first_frame(
