@@ -193,7 +193,7 @@ class Places(QObject):
             level=view.level(self.viewport.view_state.patch_size),
             size=view.size,
             seed=self.viewport.stream.seed,
-            name="" if scene is None else scene_name(scene.path),
+            name="" if scene is None else scene.kept_name,
             identity="" if scene is None else scene.identity,
         )
 
@@ -204,7 +204,11 @@ class Places(QObject):
             return False
         if view.identity and view.identity == scene.identity:
             return True
-        return view.name == scene_name(scene.path) if view.name else not view.identity
+        if not view.name:
+            return not view.identity
+        # A checkpoint of a run is called what those of all runs are: that alone says nothing.
+        by_file = not view.identity and view.name == scene_name(scene.path)
+        return view.name == scene.kept_name or by_file
 
     def go(self, view: StillView) -> bool:
         """Fly to `view`, opening its scene first if need be; False where that is not at hand."""
@@ -281,7 +285,9 @@ class Places(QObject):
 
     def go_bookmark(self, index: int) -> None:
         """Fly to the bookmark of this number."""
-        self.go(self.bookmarks[index].view)
+        self._go_here(
+            self.bookmarks[index].view
+        )  # they are of the open scene, whatever its weights
 
     def _thumbnail(self) -> bytes:
         image = self.viewport.grabFramebuffer().convertToFormat(QImage.Format.Format_RGB32)

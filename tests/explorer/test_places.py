@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,10 @@ from PySide6.QtTest import QTest
 from pytestqt.qtbot import QtBot
 
 from explorer.app import App
+from explorer.bookmarks import Bookmark
 from explorer.camera import Camera, fit_camera
 from explorer.camera_path import CameraPath, Keyframe, flight
+from explorer.messages import OpenRequest
 from explorer.places import read_place
 from explorer.recorder import FilmSpec, record_film
 from explorer.settings import SettingsStore
@@ -307,6 +310,38 @@ def test_a_link_that_comes_while_another_scene_is_being_opened_leads_to_its_plac
     here = app.window.places.here()
     assert (here.center_xy, here.level) == (pytest.approx((0.1, 0.05)), pytest.approx(3.5))
     assert not app.window.places.is_expecting
+
+
+def test_a_view_of_one_run_is_not_taken_for_one_of_another(
+    make_app: MakeApp, qtbot: QtBot, tmp_path: Path
+) -> None:
+    """Their checkpoints have one name; the folders tell them apart."""
+    store, files = SettingsStore(tmp_path), []
+    for run in ("stars", "waves"):
+        (tmp_path / run).mkdir()
+        (tmp_path / run / "state.resume").write_bytes(b"")
+        files.append(tmp_path / run / "checkpoint.safetensors")
+    app = make_app(store=store)
+    until_exact(qtbot, app)
+    places, seen = app.window.places, []
+    for file in files:
+        app.inference._opener = lambda path, *_: FakeSpace(identity=Path(path).parent.name)
+        app.inference.open(OpenRequest(str(file)))
+        qtbot.waitUntil(lambda f=file: app.viewport.scene.path == str(f), timeout=WAIT_MS)  # type: ignore[misc, union-attr]
+        seen.append(places.here())
+    assert [view.name for view in seen] == ["stars", "waves"]
+    assert [places.is_here(view) for view in seen] == [False, True]
+    for view in seen:  # as they were called before
+        old = replace(view, name="checkpoint")
+        assert places.is_here(old) == (view is seen[1])
+        assert places.is_here(replace(old, identity=""))
+        assert places.is_here(replace(view, identity="of other weights")) == (view is seen[1])
+    # A bookmark is of the scene that keeps it, whatever its weights were then.
+    old = replace(seen[1], name="checkpoint", identity="of other weights", level=4.0)
+    places.bookmarks.add(Bookmark("old", old))
+    places.go_bookmark(0)
+    qtbot.waitUntil(lambda: app.viewport.view_state.is_settled, timeout=WAIT_MS)
+    assert places.here().level == pytest.approx(4.0)
 
 
 def test_a_dropped_film_goes_to_its_first_frame(
