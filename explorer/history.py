@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from explorer.camera import Camera
+from model.latent import Seed
 
 _SAME_OCTAVES = 0.05
 _SAME_PLACE = 0.02
 """Of the shorter side of what is in view."""
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A view, and which latent it showed."""
+
+    camera: Camera
+    seed: Seed = 0
 
 
 class ViewHistory:
@@ -17,7 +28,7 @@ class ViewHistory:
         if limit < 2:
             raise ValueError(f"limit must be 2 or more, got {limit}.")
         self.limit = limit
-        self._views: list[Camera] = []
+        self._views: list[Visit] = []
         self._index = -1
 
     def __len__(self) -> int:
@@ -38,38 +49,39 @@ class ViewHistory:
         self._views.clear()
         self._index = -1
 
-    def visit(self, camera: Camera) -> None:
-        """`camera` is shown and counts; what was undone before is forgotten, unless it is the same.
+    def visit(self, here: Visit) -> None:
+        """`here` is shown and counts; what was undone before is forgotten, unless it is the same.
 
-        A view that differs from the present one by less than 2 % of the window and 0.05 octaves is
-        the present one.
+        A view of the same latent that differs from the present one by less than 2 % of the window
+        and 0.05 octaves is the present one.
         """
-        if self._index >= 0 and same_view(camera, self._views[self._index]):
+        if self._index >= 0 and same_visit(here, self._views[self._index]):
             return
         del self._views[self._index + 1 :]
-        self._views.append(camera)
+        self._views.append(here)
         del self._views[: -self.limit]
         self._index = len(self._views) - 1
 
-    def back(self, here: Camera) -> Camera | None:
+    def back(self, here: Visit) -> Visit | None:
         """The view before `here`, which is kept for the way forward; None at the beginning."""
         self.visit(here)
         return self._step(-1)
 
-    def forward(self, here: Camera) -> Camera | None:
+    def forward(self, here: Visit) -> Visit | None:
         """The view that was gone back from; None where there is none, or one has moved since."""
         self.visit(here)
         return self._step(1)
 
-    def _step(self, by: int) -> Camera | None:
+    def _step(self, by: int) -> Visit | None:
         if not 0 <= self._index + by < len(self._views):
             return None
         self._index += by
         return self._views[self._index]
 
 
-def same_view(a: Camera, b: Camera) -> bool:
+def same_visit(one: Visit, other: Visit) -> bool:
     """Whether nobody would tell the two apart."""
+    a, b = one.camera, other.camera
     near = _SAME_PLACE * 2.0 ** -max(a.log2_zoom, b.log2_zoom)
     close = abs(a.cx - b.cx) <= near and abs(a.cy - b.cy) <= near
-    return close and abs(a.log2_zoom - b.log2_zoom) <= _SAME_OCTAVES
+    return close and abs(a.log2_zoom - b.log2_zoom) <= _SAME_OCTAVES and one.seed == other.seed

@@ -13,7 +13,7 @@ from PySide6.QtGui import QGuiApplication, QImage
 from explorer.bookmarks import Bookmark, Bookmarks, bookmark_from_json, bookmarks_file
 from explorer.camera import Camera, fit_camera
 from explorer.camera_path import CameraPath, CameraPathError, parse_path
-from explorer.history import ViewHistory
+from explorer.history import ViewHistory, Visit
 from explorer.messages import SceneInfo
 from explorer.view_links import (
     StillView,
@@ -26,7 +26,7 @@ from explorer.view_links import (
 )
 from explorer.view_metadata import VIEW_KEY, view_text
 from explorer.viewport import Viewport
-from model.latent import parse_seed
+from model.latent import Seed, parse_seed
 
 _REST_MS = 500
 _THUMBNAIL_PX = (224, 168)
@@ -141,7 +141,7 @@ class Places(QObject):
     def note_here(self) -> None:
         """The present view counts: it rests, or one is about to leave it."""
         if self.viewport.scene is not None:
-            self.history.visit(self.viewport.view_state.displayed)
+            self.history.visit(self._visit(self.viewport.view_state.displayed))
             self.history_changed.emit()
 
     def back(self) -> None:
@@ -152,17 +152,22 @@ class Places(QObject):
         """Fly to the view that was gone back from."""
         self._travel(self.history.forward)
 
-    def _travel(self, step: Callable[[Camera], Camera | None]) -> None:
+    def _visit(self, camera: Camera) -> Visit:
+        return Visit(camera, self.viewport.stream.seed)
+
+    def _travel(self, step: Callable[[Visit], Visit | None]) -> None:
         if self.viewport.scene is None:
             return
         # While one flies to a place one is there already, as far as history goes.
         state = self.viewport.view_state
-        there = step(self._heading if state.is_flying and self._heading else state.displayed)
+        here = self._heading if state.is_flying and self._heading else state.displayed
+        there = step(self._visit(here))
         if there is not None:
             self._is_travelling = True
-            self.viewport.fly_to(there)
+            self.viewport.fly_to(there.camera)
             self._is_travelling = False
-            self._heading = there
+            self._heading = there.camera
+            self._show_latent(there.seed)
         self.history_changed.emit()
 
     def _leaving(self) -> None:
@@ -225,9 +230,12 @@ class Places(QObject):
 
     def _go_here(self, view: StillView) -> None:
         state = self.viewport.view_state
-        if view.seed != self.viewport.stream.seed:
-            self.seed_asked.emit(view.seed)
         self.fly_to(view.camera(state.patch_size, state.size))
+        self._show_latent(view.seed)  # once the view that is left has been noted with its own
+
+    def _show_latent(self, seed: Seed) -> None:
+        if seed != self.viewport.stream.seed:
+            self.seed_asked.emit(seed)
 
     @property
     def is_expecting(self) -> bool:
@@ -261,8 +269,7 @@ class Places(QObject):
             self._pending = None
             view, state = pending[0], self.viewport.view_state
             state.jump_to(view.camera(state.patch_size, state.size))
-            if view.seed != self.viewport.stream.seed:
-                self.seed_asked.emit(view.seed)
+            self._show_latent(view.seed)
             self.viewport.wake()
         if not self.viewport.is_moving:  # newer weights of a run come amid a flight too
             self.note_here()
@@ -285,9 +292,8 @@ class Places(QObject):
 
     def go_bookmark(self, index: int) -> None:
         """Fly to the bookmark of this number."""
-        self._go_here(
-            self.bookmarks[index].view
-        )  # they are of the open scene, whatever its weights
+        # They are of the open scene, whatever its weights were then.
+        self._go_here(self.bookmarks[index].view)
 
     def _thumbnail(self) -> bytes:
         image = self.viewport.grabFramebuffer().convertToFormat(QImage.Format.Format_RGB32)

@@ -344,6 +344,27 @@ def test_a_view_of_one_run_is_not_taken_for_one_of_another(
     assert places.here().level == pytest.approx(4.0)
 
 
+def test_back_and_forward_return_the_latent_too(make_app: MakeApp, qtbot: QtBot) -> None:
+    app = make_app(FakeSpace(has_latents=True))
+    until_exact(qtbot, app)
+    places, stream = app.window.places, app.viewport.stream
+    for seed, camera in ((3, A), (9, B)):
+        view = StillView((camera.cx, camera.cy), 2.0 + camera.log2_zoom, seed=seed)
+        places.bookmarks.add(Bookmark(str(seed), view))
+    for index, seed in enumerate((3, 9)):
+        places.go_bookmark(index)
+        until_exact(qtbot, app)
+        assert stream.seed == seed
+    assert len(places.history) >= 2
+    for step, seed in ((places.back, 3), (places.back, 0), (places.forward, 3)):
+        step()
+        assert app.viewport.view_state.is_flying and stream.seed == seed
+        until_exact(qtbot, app)
+    places.forward()
+    places.back()  # amid the flight
+    assert stream.seed == 3
+
+
 def test_a_dropped_film_goes_to_its_first_frame(
     make_app: MakeApp, qtbot: QtBot, tmp_path: Path
 ) -> None:
