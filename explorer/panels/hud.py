@@ -12,6 +12,7 @@ from PySide6.QtGui import QFontDatabase, QShowEvent
 from PySide6.QtWidgets import QFrame, QGridLayout, QLabel
 
 from explorer.meter import percentile
+from explorer.panels.value_label import ValueLabel
 from explorer.viewport import Viewport
 
 _UPDATE_MS = 250
@@ -136,9 +137,8 @@ class Hud(QFrame):
             ("memory", self.tr("process memory")),
         ):
             self._add_row(key, name)
-        self.sentence = QLabel()
+        self.sentence = ValueLabel(self.tr("Why it is not faster"))
         self.sentence.setObjectName("what")
-        self.sentence.setAccessibleName(self.tr("Why it is not faster"))
         self.sentence.setWordWrap(True)
         self.sentence.setFixedWidth(300)
         self._grid.addWidget(self.sentence, len(self._values), 0, 1, 2)
@@ -149,10 +149,10 @@ class Hud(QFrame):
 
     def _add_row(self, key: str, name: str) -> None:
         row = len(self._values)
-        label, value = QLabel(name), QLabel("-")
+        label, value = QLabel(name), ValueLabel(name)
         label.setObjectName("what")
+        value.setText("-")
         value.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
-        value.setAccessibleName(name)
         self._grid.addWidget(label, row, 0)
         self._grid.addWidget(value, row, 1, Qt.AlignmentFlag.AlignRight)
         self._values[key] = value

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSlider, QVBoxLayo
 
 from explorer.latents import Stars
 from explorer.panels.seed_pictures import THUMBNAIL_PX, SeedPictures
+from explorer.panels.value_label import ValueLabel
 from model.latent import Seed, blend, parse_seed, parts_of, truncated
 
 STEPS = 100
@@ -41,9 +42,8 @@ class LatentBlend(QWidget):
         self.slider.setPageStep(STEPS // (_FRAMES - 1))
         self.slider.setAccessibleName(tr("From the first to the second latent"))
         self.slider.valueChanged.connect(self._slid)
-        self.share = QLabel()
+        self.share = ValueLabel(tr("How much of each"))
         self.share.setObjectName("quiet")
-        self.share.setAccessibleName(tr("How much of each"))
         self.share.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.strip = _Strip(
             lambda index: pictures.of(truncated(self._at(index / (_FRAMES - 1)), self.psi)),

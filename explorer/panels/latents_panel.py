@@ -26,6 +26,7 @@ from explorer.panels.latent_blend import LatentBlend
 from explorer.panels.latent_plane import LatentPlane
 from explorer.panels.seed_browser import SeedBrowser
 from explorer.panels.seed_pictures import SeedPictures
+from explorer.panels.value_label import ValueLabel
 from explorer.viewport import Viewport
 from model.latent import (
     Seed,
@@ -104,9 +105,8 @@ class LatentsPanel(QDockWidget):
             self.tabs.addButton(button, number)
         self.tabs.button(0).setChecked(True)
         self.stack = QStackedWidget()
-        self.where = QLabel()
+        self.where = ValueLabel(tr("Place on the plane"))
         self.where.setObjectName("quiet")
-        self.where.setAccessibleName(tr("Place on the plane"))
         self.where.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.text = QLineEdit()
         self.text.setAccessibleName(tr("Latent"))

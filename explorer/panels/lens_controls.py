@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
 )
 
 from explorer.panels.lens_overlay import RADII_PX, Area, Content
+from explorer.panels.value_label import ValueLabel
 
 AREAS: tuple[Area, ...] = get_args(Area)
 CONTENTS: tuple[Content, ...] = get_args(Content)
@@ -43,8 +44,8 @@ class LensControls(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 4, 0, 0)
         layout.addLayout(self._choices())
-        self.size_slider, self._size_label = QSlider(), QLabel()
-        self.gain_slider, self._gain_label = QSlider(), QLabel()
+        self.size_slider, self._size_label = QSlider(), ValueLabel(self.tr("Size"))
+        self.gain_slider, self._gain_label = QSlider(), ValueLabel(self.tr("Gain"))
         size = self.tr("Size"), self.size_slider, self._size_label, *RADII_PX
         gain = self.tr("Gain"), self.gain_slider, self._gain_label, 0, len(_GAINS) - 1
         self._options: dict[str, QWidget] = {
@@ -107,7 +108,6 @@ class LensControls(QWidget):
         slider.setOrientation(Qt.Orientation.Horizontal)
         slider.setRange(low, high)
         slider.setAccessibleName(name)
-        value.setAccessibleName(name)
         value.setMinimumWidth(value.fontMetrics().horizontalAdvance("0000 px"))
         layout.addWidget(QLabel(name))
         layout.addWidget(slider, 1)

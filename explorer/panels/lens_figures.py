@@ -5,7 +5,6 @@ from __future__ import annotations
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
     QHeaderView,
-    QLabel,
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
@@ -14,6 +13,7 @@ from PySide6.QtWidgets import (
 
 from explorer.panels.lens_overlay import Area
 from explorer.panels.lens_spectrum import LensSpectrum
+from explorer.panels.value_label import ValueLabel
 from explorer.truth_messages import (
     REMEMBERED_DB,
     TEXTURED_DB,
@@ -32,12 +32,10 @@ class LensFigures(QWidget):
         super().__init__(parent)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 6, 0, 0)
-        self.sentence = QLabel()
-        self.sentence.setAccessibleName(self.tr("Which octaves are remembered"))
+        self.sentence = ValueLabel(self.tr("Which octaves are remembered"))
         self.sentence.setWordWrap(True)
-        self.where = QLabel()
+        self.where = ValueLabel(self.tr("What is compared"))
         self.where.setObjectName("quiet")
-        self.where.setAccessibleName(self.tr("What is compared"))
         layout.addWidget(self.where)
         layout.addWidget(self.sentence)
         columns = (self.tr("Level"), self.tr("PSNR, dB"), self.tr("Detail, dB"), self.tr("It is"))

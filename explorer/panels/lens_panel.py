@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QTimer
-from PySide6.QtWidgets import QDockWidget, QFileDialog, QLabel, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDockWidget, QFileDialog, QPushButton, QVBoxLayout, QWidget
 
 from explorer.actions import Action
 from explorer.messages import ExactFrame, Failure, PictureRequest, PicturesReady, Progress
@@ -17,6 +17,7 @@ from explorer.panels.lens_controls import LensControls
 from explorer.panels.lens_figures import LensFigures
 from explorer.panels.lens_overlay import LensImages, LensOverlay, lens_images
 from explorer.panels.panel_thread import PanelThread
+from explorer.panels.value_label import ValueLabel
 from explorer.side_thread import Handler
 from explorer.truth import Truth
 from explorer.truth_messages import (
@@ -95,10 +96,9 @@ class LensPanel(QDockWidget):
         body.setMinimumWidth(300)
         self.setWidget(body)
 
-    def _label(self, name: str) -> QLabel:
-        label = QLabel()
+    def _label(self, name: str) -> ValueLabel:
+        label = ValueLabel(name)
         label.setObjectName("quiet")
-        label.setAccessibleName(name)
         label.setWordWrap(True)
         return label
 

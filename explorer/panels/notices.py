@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from PySide6.QtCore import QCoreApplication, Qt, QTimer
 from PySide6.QtGui import QGuiApplication, QIcon
-from PySide6.QtWidgets import QLabel, QMessageBox, QWidget
+from PySide6.QtWidgets import QMessageBox, QWidget
 
 from explorer.messages import Failure
 from explorer.panels.overlays import Overlay
+from explorer.panels.value_label import ValueLabel
 
 _NOTICE_MS = 4000
 _BELOW_PX = 24
@@ -15,13 +16,12 @@ _SIDE_PX = 24
 _ICON_PX = 64
 
 
-class Notice(QLabel):
+class Notice(ValueLabel):
     """A short line at the foot of the picture."""
 
     def __init__(self, parent: QWidget) -> None:
-        super().__init__(parent)
+        super().__init__(QCoreApplication.translate("Notice", "Notice"), parent)
         self.setObjectName("notice")
-        self.setAccessibleName(self.tr("Notice"))
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self.setTextFormat(Qt.TextFormat.PlainText)
         self._timer = QTimer(self)
@@ -37,7 +37,6 @@ class Notice(QLabel):
     def tell(self, text: str, stay: bool = False) -> None:
         """Show `text`; it goes by itself unless `stay`."""
         self.setText(text)
-        self.setAccessibleDescription(text)
         self.place()
         self.show()
         self.raise_()

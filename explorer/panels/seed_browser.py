@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
 
 from explorer.latents import MAX_SEED, Stars
 from explorer.panels.seed_pictures import THUMBNAIL_PX, SeedPictures
+from explorer.panels.value_label import ValueLabel
 from model.latent import Seed, in_short, parts_of, truncated
 
 PAGE = 12
@@ -73,9 +74,8 @@ class SeedBrowser(QWidget):
         self.before.clicked.connect(lambda: self.show_page(self.page - 1))
         self.after = _button("›", tr("seeds after these"))
         self.after.clicked.connect(lambda: self.show_page(self.page + 1))
-        self.range = QLabel()
+        self.range = ValueLabel(tr("Seeds that are shown"))
         self.range.setObjectName("quiet")
-        self.range.setAccessibleName(tr("Seeds that are shown"))
         self.range.setAlignment(Qt.AlignmentFlag.AlignCenter)
 
     def _lay_out(self) -> None:

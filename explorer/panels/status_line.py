@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QLabel, QSizePolicy, QStatusBar, QWidget
 
 from explorer.gestures import device_point
 from explorer.meter import percentile
+from explorer.panels.value_label import ValueLabel
 from explorer.readout import color_at
 from explorer.view_state import fit_camera
 from explorer.viewport import Viewport
@@ -70,12 +71,11 @@ class StatusLine(QStatusBar):
         viewport.frame_painted.connect(self._hasten)
         viewport.installEventFilter(self)
 
-    def _value(self, tip: str, widest: str, permanent: bool = False) -> QLabel:
-        label = QLabel()
+    def _value(self, tip: str, widest: str, permanent: bool = False) -> ValueLabel:
+        label = ValueLabel(tip)
         label.setObjectName("value")
         label.setFont(self._font)
         label.setToolTip(tip)
-        label.setAccessibleName(tip)
         label.setMinimumWidth(label.fontMetrics().horizontalAdvance(widest) + 18)
         (self.addPermanentWidget if permanent else self.addWidget)(label)
         return label

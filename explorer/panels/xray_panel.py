@@ -27,6 +27,7 @@ from explorer.messages import (
 )
 from explorer.octave_views import view_at
 from explorer.panels.panel_thread import PanelThread
+from explorer.panels.value_label import ValueLabel
 from explorer.panels.xray_squares import SQUARE_PX, OctaveMapView, SquareGrid
 from explorer.truth import octave_map
 from explorer.truth_messages import OctaveMap, OctaveMapRequest
@@ -82,9 +83,8 @@ class XrayPanel(QDockWidget):
         self.map_title = QLabel(self.tr("Where octaves disagree"))
         self.map_title.setAccessibleName(self.map_title.text())
         self.map_view = OctaveMapView()
-        self.map_text = QLabel()
+        self.map_text = ValueLabel(self.tr("How far octaves disagree"))
         self.map_text.setObjectName("quiet")
-        self.map_text.setAccessibleName(self.tr("How far octaves disagree"))
         self.map_text.setWordWrap(True)
         self.map_text.setToolTip(
             self.tr(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt, QTranslator
-from PySide6.QtGui import QGuiApplication
+from PySide6.QtGui import QAccessible, QGuiApplication
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import (
     QAbstractButton,
@@ -28,6 +28,7 @@ from explorer.actions import ACTIONS, GESTURES, Action, ActionError
 from explorer.app import App, run_app
 from explorer.hand_over import SERVER_VARIABLE
 from explorer.messages import Failure
+from explorer.panels.lazy import FACTORIES
 from explorer.report import report
 from explorer.settings import Settings, SettingsStore
 from explorer.theme import DARK, LIGHT
@@ -334,6 +335,30 @@ def test_every_widget_that_one_meets_has_a_name(make_app: MakeApp, qtbot: QtBot)
         assert label.accessibleName()
     assert window.settings_dialog is not None
     window.settings_dialog.close()
+
+
+def test_a_screen_reader_hears_what_labels_show(make_app: MakeApp, qtbot: QtBot) -> None:
+    """Beside the name that says what it is."""
+    app = make_app(FakeSpace(has_latents=True))
+    until_exact(qtbot, app)
+    window = app.window
+    window.actions_by_id["hud"].trigger()
+    window.show_notice("a notice")
+    for name in FACTORIES:
+        window.panels[name].show()
+    window.panels["lens"].file_label.setText("a picture")  # type: ignore[attr-defined]
+    qtbot.waitUntil(lambda: window.hud.sentence.text() != "", timeout=WAIT_MS)
+    told, silent = [], []
+    for label in window.findChildren(QLabel):
+        heard = QAccessible.queryAccessibleInterface(label)
+        texts = [heard.text(kind) for kind in (QAccessible.Text.Name, QAccessible.Text.Description)]
+        if label.text() and not label.text().startswith("<"):
+            told.append(label.text())
+            if label.text() not in texts:
+                silent.append(label.text())
+    assert not silent
+    for text in ("a notice", "a picture", "exact", "seed 0", window.hud.sentence.text()):
+        assert text in told
 
 
 class Shouting(QTranslator):
