@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt, QTranslator
-from PySide6.QtGui import QAccessible, QGuiApplication
+from PySide6.QtGui import QAccessible, QColor, QGuiApplication
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import (
     QAbstractButton,
@@ -31,7 +32,7 @@ from explorer.messages import Failure
 from explorer.panels.lazy import FACTORIES
 from explorer.report import report
 from explorer.settings import Settings, SettingsStore
-from explorer.theme import DARK, LIGHT
+from explorer.theme import DARK, LIGHT, Scheme
 from explorer.view_state import Camera
 from model import why_no_kernels
 from tests.explorer.conftest import MakeApp
@@ -153,6 +154,32 @@ def test_themes_change_at_once_and_are_kept(
         assert app.viewport.grabFramebuffer().pixelColor(2, 2).name() == scheme.wall
         assert SettingsStore(tmp_path).load().theme == name
     assert app.window.actions_by_id["theme_dark"].isChecked()
+
+
+def luminance(color: QColor) -> float:
+    """Relative luminance, 0 to 1. Source: WCAG 2.2, "relative luminance"."""
+    parts = (color.redF(), color.greenF(), color.blueF())
+    r, g, b = (v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in parts)
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+
+def contrast(one: QColor, other: QColor) -> float:
+    """1 to 21. Source: WCAG 2.2, "contrast ratio"."""
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme", [DARK, LIGHT], ids=["dark", "light"])
+@pytest.mark.parametrize("text", ["text", "quiet", "accent"])
+def test_every_text_can_be_read_on_all_that_it_may_lie_on(scheme: Scheme, text: str) -> None:
+    """At the ratio that WCAG 2.2 (1.4.3, AA) asks for."""
+    color = QColor(getattr(scheme, text))
+    for name in ("wall", "surface", "raised", "line"):  # `line` lies below what is selected
+        assert contrast(color, QColor(getattr(scheme, name))) >= 4.5, name
+    r, g, b, alpha = map(int, re.findall(r"\d+", scheme.over))
+    for picture in (0, 255):
+        over = [round((v * alpha + picture * (255 - alpha)) / 255) for v in (r, g, b)]
+        assert contrast(color, QColor(*over)) >= 4.5, f"over a picture of {picture}"
 
 
 def test_the_settings_dialog_has_every_field_and_works_at_once(
