@@ -432,6 +432,18 @@ def test_what_is_named_at_the_start_is_taken_like_what_is_dropped(
     assert app.window.panels["training"].isVisible()
 
 
+def test_why_a_link_at_the_start_leads_nowhere_is_told(make_app: MakeApp, qtbot: QtBot) -> None:
+    """Once the painting, which is opened in its place, does not say that it is being opened."""
+    app = make_app(path="scalespace:elsewhere?x=0&y=0&level=3")
+    notice = app.window.notice
+    until_exact(qtbot, app)
+    assert app.viewport.scene is not None and app.viewport.scene.path == str(shipped(PAINTING))
+    assert "elsewhere is not at hand" in notice.text() and not notice.is_staying
+    app.inference.open(OpenRequest("night.fake"))
+    qtbot.waitUntil(lambda: app.viewport.scene.path == "night.fake", timeout=WAIT_MS)  # type: ignore[union-attr]
+    assert "elsewhere" not in notice.text()
+
+
 def test_dropped_training_pictures_are_told_and_not_opened(
     make_app: MakeApp, qtbot: QtBot, tmp_path: Path
 ) -> None:
