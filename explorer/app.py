@@ -82,14 +82,10 @@ class App:
         """Show the window; what it was told to open appears as soon as it can."""
         self.window.show()
         if self._path is None or not self.window.arrivals.take(self._path):
-            notice = self.window.notice
+            painting, notice = str(shipped(PAINTING)), self.window.notice
             said = "" if notice.isHidden() else notice.text()
-            self.open(str(shipped(PAINTING)))
-            if said:  # of the path: say it again when the painting is there
-                self.viewport.scene_opened.connect(
-                    lambda _info: self.window.show_notice(said),
-                    Qt.ConnectionType.SingleShotConnection,
-                )
+            self.open(painting)
+            self.window.tell_once_open(painting, said)
         self.training.offer_unfinished()
 
     def listen(self) -> None:

@@ -105,6 +105,7 @@ class MainWindow(QMainWindow):
         self.bookmarks_panel = BookmarksPanel(self)
         self.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.bookmarks_panel)
         self.bookmarks_panel.hide()
+        self._once_open = ("", "")
         self.settings_dialog: SettingsDialog | None = None
         self.export_dialog: ExportDialog | None = None
 
@@ -362,6 +363,10 @@ class MainWindow(QMainWindow):
         """A short line over the picture; goes by itself unless `stay`."""
         self.notice.tell(text, stay)
 
+    def tell_once_open(self, path: str, text: str) -> None:
+        """Show `text` when the scene of `path` is open: until then one reads that it is coming."""
+        self._once_open = (path, text)
+
     def show_failure(self, failure: Failure) -> None:
         """A dialog that does not block; a second failure replaces the text of the first."""
         self.notice.hide()
@@ -393,6 +398,10 @@ class MainWindow(QMainWindow):
         self.scale_bar.setVisible(self.settings.scale_bar)
         if self.notice.is_staying:
             self.notice.hide()
+        path, text = self._once_open
+        if text and path == info.path:
+            self._once_open = ("", "")
+            self.show_notice(text)
 
     def _on_message(self, message: Result) -> None:
         if isinstance(message, Failure):
@@ -423,9 +432,18 @@ class MainWindow(QMainWindow):
     def dropEvent(self, event: QDropEvent) -> None:
         """Take what was dropped."""
         what = _dropped(event)
-        if what:
-            event.acceptProposedAction()
-            self.arrivals.take(what)
+        if not what:
+            return
+        event.acceptProposedAction()
+        self.arrivals.take(what)
+        count = sum(url.isLocalFile() for url in event.mimeData().urls())
+        if count > 1:
+            text = self.tr(
+                "Of {0} that were dropped, {1} is taken; to train on many pictures, drop their "
+                "folder."
+            ).format(count, Path(what).name)
+            self.show_notice(text)
+            self.tell_once_open(what, text)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Keep the notice in its place."""

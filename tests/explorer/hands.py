@@ -43,13 +43,13 @@ def drag(
     QTest.mouseRelease(widget, LEFT, modifiers, QPoint(x1, y1))
 
 
-def drop(window: QWidget, what: Path | str) -> bool:
-    """Drop a file or a text on the window; whether it was taken."""
+def drop(window: QWidget, *what: Path | str) -> bool:
+    """Drop files or a text on the window; whether it was taken."""
     data = QMimeData()
-    if isinstance(what, Path):
-        data.setUrls([QUrl.fromLocalFile(str(what))])
-    else:
-        data.setText(what)
+    data.setUrls([QUrl.fromLocalFile(str(file)) for file in what if isinstance(file, Path)])
+    for text in what:
+        if isinstance(text, str):
+            data.setText(text)
     at = QPoint(20, 60)
     enter = QDragEnterEvent(at, Qt.DropAction.CopyAction, data, LEFT, NONE)
     QApplication.sendEvent(window, enter)

@@ -444,6 +444,23 @@ def test_why_a_link_at_the_start_leads_nowhere_is_told(make_app: MakeApp, qtbot:
     assert "elsewhere" not in notice.text()
 
 
+def test_of_several_dropped_files_one_is_taken_and_the_person_told(
+    make_app: MakeApp, qtbot: QtBot, tmp_path: Path
+) -> None:
+    files = [tmp_path / f"{number}.fake" for number in range(3)]
+    app = make_app()
+    until_exact(qtbot, app)
+    notice = app.window.notice
+    said = "Of 3 that were dropped, 0.fake is taken"
+    assert drop(app.window, *files)
+    assert notice.text().startswith(said)
+    qtbot.waitUntil(lambda: app.viewport.scene.path == str(files[0]), timeout=WAIT_MS)  # type: ignore[union-attr]
+    assert notice.text().startswith(said) and not notice.is_staying  # not hidden by the opening
+    assert drop(app.window, files[1])
+    qtbot.waitUntil(lambda: app.viewport.scene.path == str(files[1]), timeout=WAIT_MS)  # type: ignore[union-attr]
+    assert "dropped" not in notice.text()
+
+
 def test_dropped_training_pictures_are_told_and_not_opened(
     make_app: MakeApp, qtbot: QtBot, tmp_path: Path
 ) -> None:
