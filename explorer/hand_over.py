@@ -57,8 +57,17 @@ def _whole(path: str) -> str:
     return path if path.startswith("scalespace:") else os.path.abspath(path)
 
 
+def _is_taken(name: str) -> bool:
+    """Whether somebody listens there."""
+    socket = QLocalSocket()
+    socket.connectToServer(name)
+    taken = socket.waitForConnected(_TIMEOUT_MS)
+    socket.abort()
+    return taken
+
+
 class HandOver(QObject):
-    """The first window's side: listens until it is closed."""
+    """The first window's side: listens until it is closed. Where another one does, it does not."""
 
     received = Signal(object)
     """What another start was to open: a path or a link; None: nothing but to come to the front."""
@@ -69,8 +78,10 @@ class HandOver(QObject):
         self._server.setSocketOptions(QLocalServer.SocketOption.UserAccessOption)
         self._server.newConnection.connect(self._accept)
         name = name or server_name()
+        if _is_taken(name):
+            return  # by a window that goes on: to listen would take the place from it
         if not self._server.listen(name):
-            # Nobody answered at this name, or we would not be here: a crash left it behind.
+            # Nobody answers at this name: a crash left it behind.
             QLocalServer.removeServer(name)
             if not self._server.listen(name):
                 log.info("No hand-over between windows: %s", self._server.errorString())

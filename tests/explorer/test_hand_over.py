@@ -53,6 +53,26 @@ def test_nobody_there_is_told_at_once(qapp: QApplication, name: str) -> None:
     assert not hand_over("x.png", name)
 
 
+def test_a_window_does_not_take_the_place_of_another(
+    qapp: QApplication, qtbot: QtBot, name: str
+) -> None:
+    """A start with --device opens a window of its own, and the first one is still the first."""
+    first = HandOver(name=name)
+    other = HandOver(name=name)
+    assert first.is_listening and not other.is_listening
+    heard: list[object] = []
+    first.received.connect(heard.append)
+    second = start(name, "from explorer.hand_over import hand_over\nprint(hand_over(None))")
+    qtbot.waitUntil(lambda: second.poll() is not None, timeout=30_000)
+    assert second.communicate()[0].strip() == "True" and heard == [None]
+    other.close()
+    assert not HandOver(name=name).is_listening
+    first.close()
+    last = HandOver(name=name)
+    assert last.is_listening
+    last.close()
+
+
 def test_nonsense_is_not_believed(qapp: QApplication, qtbot: QtBot, name: str) -> None:
     first = HandOver(name=name)
     heard: list[object] = []
