@@ -28,7 +28,7 @@ from explorer.latents import Latents
 from explorer.main_window import MainWindow
 from explorer.messages import Failure, OpenRequest
 from explorer.preview import decode_preview
-from explorer.settings import SettingsStore, default_store
+from explorer.settings import Settings, SettingsStore, default_store
 from explorer.shipped import ICON, PAINTING, shipped
 from explorer.training_desk import TrainingDesk
 from explorer.viewport import Viewport
@@ -89,9 +89,17 @@ class App:
         self.training.offer_unfinished()
 
     def listen(self) -> None:
-        """Take what other starts of the app were to open."""
-        self._hand_over = HandOver(self.window)
-        self._hand_over.received.connect(self._on_handed_over)
+        """Take what other starts of the app were to open, while the settings say so."""
+        self._listen_as_set(self.window.settings)
+        self.window.settings_changed.connect(self._listen_as_set)
+
+    def _listen_as_set(self, settings: Settings) -> None:
+        if settings.single_window and self._hand_over is None:
+            self._hand_over = HandOver(self.window)
+            self._hand_over.received.connect(self._on_handed_over)
+        elif not settings.single_window and self._hand_over is not None:
+            self._hand_over.close()
+            self._hand_over = None
 
     def open(self, path: str) -> None:
         """Open a checkpoint, an image or a run folder, beginning with its preview."""
@@ -204,7 +212,7 @@ def run_app(
     app = build_app(path, device, precision=precision, store=store)
     _show_uncaught(app)
     app.window.restore()
-    if not new_window and store.load().single_window:
+    if not new_window:
         app.listen()
     if camera_path is not None:
         app.viewport.scene_opened.connect(lambda _info: app.viewport.play_path(camera_path))

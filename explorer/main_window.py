@@ -57,6 +57,8 @@ class MainWindow(QMainWindow):
     training_asked = Signal()
     continue_asked = Signal()
     """Train on the image that is open."""
+    settings_changed = Signal(object)
+    """Other `Settings` are in effect."""
     closed = Signal()
     """The window is about to close."""
 
@@ -181,7 +183,8 @@ class MainWindow(QMainWindow):
 
     def apply_settings(self, settings: Settings) -> None:
         """Let `settings` take effect, and keep them."""
-        if settings != self.settings:
+        changed = settings != self.settings
+        if changed:
             self.store.save(settings)
         self.settings = settings
         self._apply_theme()
@@ -195,6 +198,8 @@ class MainWindow(QMainWindow):
         self.actions_by_id[f"theme_{settings.theme}"].setChecked(True)
         if self.settings_dialog is not None:
             self.settings_dialog.set_settings(settings)
+        if changed:
+            self.settings_changed.emit(settings)
 
     def _apply_theme(self) -> None:
         app = QApplication.instance()

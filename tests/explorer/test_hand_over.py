@@ -14,6 +14,7 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from explorer.hand_over import SERVER_VARIABLE, HandOver, hand_over, server_name
+from tests.explorer.conftest import MakeApp
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -71,6 +72,30 @@ def test_a_window_does_not_take_the_place_of_another(
     last = HandOver(name=name)
     assert last.is_listening
     last.close()
+
+
+def test_the_setting_is_in_effect_at_once(
+    make_app: MakeApp, qtbot: QtBot, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SERVER_VARIABLE, name)
+    app = make_app()
+    qtbot.waitUntil(lambda: app.viewport.is_exact, timeout=30_000)
+
+    def is_reached() -> bool:
+        socket = QLocalSocket()
+        socket.connectToServer(name)
+        reached = socket.waitForConnected(5000)
+        socket.abort()
+        return reached
+
+    app.window._set(single_window=False)
+    app.listen()
+    assert not is_reached()
+    for on in (True, False, True):
+        app.window._set(single_window=on)
+        assert is_reached() == on
+    app.close()
+    assert not is_reached()
 
 
 def test_nonsense_is_not_believed(qapp: QApplication, qtbot: QtBot, name: str) -> None:
