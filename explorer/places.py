@@ -10,6 +10,7 @@ from pathlib import Path
 from PySide6.QtCore import QBuffer, QByteArray, QIODevice, QMimeData, QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QGuiApplication, QImage
 
+from explorer.actions import key_text
 from explorer.bookmarks import Bookmark, Bookmarks, bookmark_from_json, bookmarks_file
 from explorer.camera import Camera, fit_camera
 from explorer.camera_path import CameraPath, CameraPathError, parse_path
@@ -312,7 +313,7 @@ class Places(QObject):
     def copy_link(self) -> None:
         """Put a link to the present view on the clipboard."""
         QGuiApplication.clipboard().setText(format_link(self.here()))
-        self.notice.emit(self.tr("Link copied; Ctrl+Shift+V goes there."))
+        self.notice.emit(self.tr("Link copied; {0} goes there.").format(key_text("Ctrl+Shift+V")))
 
     def copy_options(self) -> None:
         """Put the view on the clipboard as options of `render`."""

@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from explorer.actions import key_text
 from explorer.bookmarks import Bookmarks
 
 THUMBNAIL_PX = (112, 84)
@@ -57,7 +58,7 @@ class BookmarksPanel(QDockWidget):
         self.list.itemChanged.connect(self._renamed)
         self.list.model().rowsMoved.connect(self._moved)
         self.list.currentRowChanged.connect(lambda _row: self._enable())
-        self.empty = QLabel(self.tr("Ctrl+D keeps the view that you see."))
+        self.empty = QLabel(self.tr("{0} keeps the view that you see.").format(key_text("Ctrl+D")))
         self.empty.setObjectName("quiet")
         self.empty.setWordWrap(True)
         layout.addWidget(self.empty)

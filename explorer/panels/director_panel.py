@@ -24,6 +24,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from explorer.actions import key_text
 from explorer.camera_path import CameraPath, CameraPathError, load_path, save_path, tour
 from explorer.director import MAX_DURATION_S, MAX_HOLD_S, Director, FlightLog, PreviewFlight
 from explorer.panels.file_dialogs import confirmed, with_ending
@@ -361,7 +362,8 @@ class DirectorPanel(QDockWidget):
         places, state = self._window.places, self.viewport.view_state
         views = [places.bookmarks[i].view for i in range(len(places.bookmarks))]
         if not views:
-            self._tell(self.tr("There are no bookmarks here yet; Ctrl+D makes one."))
+            text = self.tr("There are no bookmarks here yet; {0} makes one.")
+            self._tell(text.format(key_text("Ctrl+D")))
             return None
         seed = self._seed()
         return tour(

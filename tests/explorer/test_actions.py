@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,21 @@ def test_the_page_of_shortcuts_is_that_of_the_registry() -> None:
     assert (ROOT / "docs" / "shortcuts.md").read_text(encoding="utf-8") == page()
     for action in ACTIONS:
         assert action.plain_text in page()
+
+
+def test_texts_name_keys_as_the_system_writes_them() -> None:
+    """On a Mac it is another key: `key_text` says which."""
+    wrong = []
+    for file in sorted((ROOT / "explorer").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or not node.args:
+                continue
+            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            said = node.args[0]
+            if (
+                name in ("tr", "_tr")
+                and isinstance(said, ast.Constant)
+                and "Ctrl+" in str(said.value)
+            ):
+                wrong.append(f"{file.name}: {said.value}")
+    assert not wrong
