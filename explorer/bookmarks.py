@@ -53,7 +53,9 @@ def bookmark_from_json(fields: object) -> Bookmark:
 
 
 class Bookmarks:
-    """The bookmarks of one scene; every change is written at once."""
+    """The bookmarks of one scene; every change is written at once, or raises and changes nothing:
+    `OSError` where it cannot be written, `ViewError` where the file has been damaged since.
+    """
 
     def __init__(self, file: Path | None) -> None:
         """Read `file` where it exists; None keeps everything in memory only.

@@ -161,6 +161,7 @@ class Stars:
         """Star `seed`, or take its star away.
 
         Raises:
+            ValueError: The file has been damaged since; it is left as it is.
             OSError: It cannot be written; then nothing has changed.
         """
         seed = truncated(seed, 1.0)

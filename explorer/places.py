@@ -285,7 +285,7 @@ class Places(QObject):
         name = name or self.tr("Place {0}").format(len(self.bookmarks) + 1)
         try:
             self.bookmarks.add(Bookmark(name, view, self._thumbnail()))
-        except OSError as error:
+        except (OSError, ViewError) as error:
             self.notice.emit(self.tr("The bookmark was not kept: {0}").format(error))
             return
         self.bookmarks_changed.emit()

@@ -21,6 +21,7 @@ from PySide6.QtWidgets import (
 
 from explorer.actions import key_text
 from explorer.bookmarks import Bookmarks
+from explorer.view_links import ViewError
 
 THUMBNAIL_PX = (112, 84)
 """Width and height of a thumbnail in the list, logical pixels."""
@@ -153,7 +154,7 @@ class BookmarksPanel(QDockWidget):
         """Do it; what could not be written is told, and the list shows what is kept."""
         try:
             change()
-        except OSError as error:
+        except (OSError, ViewError) as error:
             self.failed.emit(str(error))
         self.show_bookmarks(self._bookmarks)
 

@@ -323,7 +323,7 @@ class LatentsPanel(QDockWidget):
         seed = self.viewport.stream.seed
         try:
             self.stars.set(seed, seed not in self.stars)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             self.notice.emit(self.tr("The star was not kept: {0}").format(error))
         self.browser.show_names()
         self.between.set_stars(self.stars)

@@ -167,6 +167,18 @@ def test_stars_are_kept_per_scene(make_app: MakeApp, qtbot: QtBot, tmp_path: Pat
     again.close()
 
 
+def test_stars_that_were_damaged_meanwhile_are_told_and_left(
+    make_app: MakeApp, qtbot: QtBot, tmp_path: Path
+) -> None:
+    app, panel = opened(make_app, qtbot, SettingsStore(tmp_path))
+    QTest.mouseClick(panel.star, Qt.MouseButton.LeftButton)
+    (kept,) = (tmp_path / "stars").iterdir()
+    kept.write_text("{")
+    QTest.mouseClick(panel.star, Qt.MouseButton.LeftButton)
+    assert "The star was not kept" in app.window.notice.text()
+    assert panel.star.isChecked() and list(panel.stars) == [0] and kept.read_text() == "{"
+
+
 def test_a_damaged_file_of_stars_is_left_alone(tmp_path: Path) -> None:
     file = tmp_path / "stars.json"
     file.write_text("{}")

@@ -162,6 +162,28 @@ def test_bookmarks_are_kept_shown_renamed_moved_deleted_and_flown_to(
     assert again.window.bookmarks_panel.list.item(0).text() == "moon"
 
 
+def test_bookmarks_that_were_damaged_meanwhile_are_told_and_left(
+    make_app: MakeApp, qtbot: QtBot, tmp_path: Path
+) -> None:
+    app = make_app(store=SettingsStore(tmp_path))
+    until_exact(qtbot, app)
+    places, panel, notice = app.window.places, app.window.bookmarks_panel, app.window.notice
+    places.add_bookmark("moon")
+    file = places.bookmarks.file
+    assert file is not None and file.exists()
+    file.write_text("{")
+    changes = (
+        places.add_bookmark,
+        lambda: panel.list.item(0).setText("sun"),
+        lambda: (panel.list.setCurrentRow(0), panel.delete()),
+    )
+    for change in changes:
+        notice.setText("")
+        change()
+        assert file.name in notice.text() and file.read_text() == "{"
+        assert [panel.list.item(i).text() for i in range(panel.list.count())] == ["moon"]
+
+
 def test_a_copied_view_is_pasted_in_every_form(make_app: MakeApp, qtbot: QtBot) -> None:
     app = make_app()
     until_exact(qtbot, app)
