@@ -108,6 +108,7 @@ class MainWindow(QMainWindow):
         self.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.bookmarks_panel)
         self.bookmarks_panel.hide()
         self._once_open = ("", "")
+        self._told_unkept = False
         self.settings_dialog: SettingsDialog | None = None
         self.export_dialog: ExportDialog | None = None
 
@@ -184,8 +185,11 @@ class MainWindow(QMainWindow):
     def apply_settings(self, settings: Settings) -> None:
         """Let `settings` take effect, and keep them."""
         changed = settings != self.settings
-        if changed:
-            self.store.save(settings)
+        if changed and not self.store.save(settings) and not self._told_unkept:
+            self._told_unkept = True
+            self.show_notice(
+                self.tr("Settings are not kept: {0} cannot be written.").format(self.store.folder)
+            )
         self.settings = settings
         self._apply_theme()
         camera = settings.camera(self.config.camera, system_reduces_motion())

@@ -119,10 +119,14 @@ class SettingsStore:
                     settings = replace(settings, **{entry.name: value})
         return settings
 
-    def save(self, settings: Settings) -> None:
-        """Keep `settings`."""
+    def save(self, settings: Settings) -> bool:
+        """Keep `settings`; False where they cannot be written, and are gone after this session."""
         for entry in fields(settings):
             self._set(f"settings/{entry.name}", str(getattr(settings, entry.name)))
+        if self._file is None:
+            return True
+        self._file.sync()
+        return self._file.status() != QSettings.Status.AccessError
 
     def recent(self) -> list[str]:
         """Paths that were opened, the latest first."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QByteArray
+from pytestqt.qtbot import QtBot
 
 from explorer.config import CameraConfig
 from explorer.settings import (
@@ -16,6 +17,7 @@ from explorer.settings import (
     SettingsStore,
     default_store,
 )
+from tests.explorer.conftest import MakeApp
 
 OTHER = Settings("light", "reduced", 0.5, True, True, True, False)
 
@@ -66,6 +68,24 @@ def test_without_a_folder_nothing_is_written(
     store.add_recent("x.png")
     assert store.load() == OTHER and store.bookmarks_folder is None
     assert list(tmp_path.iterdir()) == []
+
+
+def test_settings_that_cannot_be_written_are_told_once(
+    make_app: MakeApp, qtbot: QtBot, tmp_path: Path
+) -> None:
+    assert SettingsStore().save(OTHER) and SettingsStore(tmp_path / "new").save(OTHER)
+    (tmp_path / "file").write_text("in the way")
+    store = SettingsStore(tmp_path / "file" / "settings")
+    assert not store.save(Settings())
+    app = make_app(store=store)
+    qtbot.waitUntil(lambda: app.viewport.is_exact, timeout=30_000)
+    said: list[str] = []
+    for name in ("minimap", "scale_bar"):
+        app.window.notice.setText("")
+        app.window._set(**{name: True})
+        said.append(app.window.notice.text())
+    assert "Settings are not kept" in said[0] and said[1] == ""
+    assert app.window.settings.minimap and app.window.settings.scale_bar
 
 
 def test_the_folder_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
