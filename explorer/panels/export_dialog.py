@@ -30,7 +30,6 @@ from PySide6.QtWidgets import (
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
-    QLabel,
     QLayout,
     QLineEdit,
     QProgressBar,
@@ -45,6 +44,7 @@ from explorer.cli import PROGRAM
 from explorer.film_process import died
 from explorer.messages import SceneInfo
 from explorer.panels.file_dialogs import with_ending
+from explorer.panels.value_label import ValueLabel
 from explorer.viewport import Viewport
 from model.scale import density
 
@@ -104,18 +104,18 @@ class ExportDialog(QDialog):
         self.level.setDecimals(3)
         self.level.setSingleStep(1 / _STEPS_PER_OCTAVE)
         self.level.setKeyboardTracking(False)
-        self.pixels = QLabel()
+        self.pixels = ValueLabel(tr("Size in pixels"))
         self.format = QComboBox()
         for suffix, text in self._formats.items():
             self.format.addItem(text, suffix)
         self.file = QLineEdit()
         self.file.setMinimumWidth(340)
         self.browse = QPushButton(tr("Browse…"))
-        self.disk = QLabel()
+        self.disk = ValueLabel(tr("Free disk"))
         self.disk.setObjectName("quiet")
-        self.cost = _text_label()
+        self.cost = _text_label(tr("What it costs"))
         self.bar = QProgressBar()
-        self.state = _text_label()
+        self.state = _text_label(tr("What happens"))
         self.estimate_button = QPushButton(tr("Estimate"))
         self.discard_button = QPushButton(tr("Discard"))
         self.stop_button = QPushButton(tr("Stop"))
@@ -125,13 +125,9 @@ class ExportDialog(QDialog):
             (self.what, tr("What is exported")),
             (self.slider, tr("Level")),
             (self.level, tr("Level, octaves")),
-            (self.pixels, tr("Size in pixels")),
             (self.format, tr("Format")),
             (self.file, tr("File")),
-            (self.disk, tr("Free disk")),
-            (self.cost, tr("What it costs")),
             (self.bar, tr("Progress")),
-            (self.state, tr("What happens")),
         ):
             widget.setAccessibleName(name)
         self.estimate_button.setToolTip(tr("time, size and disk, from a trial of some seconds"))
@@ -461,9 +457,9 @@ def _row(first: QWidget, second: QWidget) -> QHBoxLayout:
     return row
 
 
-def _text_label() -> QLabel:
+def _text_label(name: str) -> ValueLabel:
     """Text of several lines, which can be copied."""
-    label = QLabel()
+    label = ValueLabel(name)
     label.setWordWrap(True)
     label.setFixedWidth(_TEXT_WIDTH)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
