@@ -323,6 +323,12 @@ def _fitted(recipe: Recipe, preset: Preset, source: RunData) -> Preset:
         )
     found = source.level_range
     low, high = recipe.levels or (0.0 if source.is_registered else found[0], found[1])
+    if not low < high:
+        raise ValueError(
+            "training needs levels from a coarse one to a finer one, and here they go from "
+            f"{low:g} to {high:g}; take a picture of more than {preset.generator.patch_size} px a "
+            "side, or patches of several levels."
+        )
     if not source.is_registered:
         preset = unplaced(preset)
     if isinstance(source, ScenesData):

@@ -22,6 +22,7 @@ from model.data.doctor_findings import (
     add_listing,
     add_octaves,
     add_spectrum,
+    add_training,
     facts_of,
     octaves_of,
 )
@@ -187,6 +188,7 @@ def _diagnosed(
         progress(_COMPARED)
         add_duplicates(found, data.patches, exact, near, keep_near=seen.photographs)
         add_spectrum(found, data.patches, seen, blank)
+    add_training(found, data.patches, seen)
     facts = facts_of(data, seen, octaves, found.excluded)
     return DoctorReport(
         printable(str(data.path)),

@@ -131,15 +131,15 @@ def add_files(found: Findings, collection: PatchCollection, scan: Scan) -> None:
         {i: text.removeprefix(f"{names[i]} ") for i, text in scan.failures.items()},
         excluded=True,
     )
-    size = scan.patch_size
+    size, least = scan.patch_size, scan.least
     small: dict[int, str] = {}
     oblong: dict[int, str] = {}
     larger: dict[int, str] = {}
     for index in np.flatnonzero(scan.read).tolist():
         width, height = scan.sizes[index].tolist()
         text = f"has {width} x {height} px"
-        if min(width, height) < size:
-            small[index] = f"{text}, at least {size} x {size} are needed; save it larger."
+        if min(width, height) < least:
+            small[index] = f"{text}, at least {least} x {least} are needed; save it larger."
         elif scan.photographs:
             continue
         elif width != height:
@@ -149,8 +149,12 @@ def add_files(found: Findings, collection: PatchCollection, scan: Scan) -> None:
     found.add_patches(
         "too-small",
         ERROR,
-        f"Images smaller than the {size} px of the others.",
-        "Exclude them.",
+        f"Photographs of less than {least} px a side, which find no place without a level."
+        if scan.photographs
+        else f"Images smaller than the {least} px that training needs.",
+        "Exclude them, or give every image its level."
+        if scan.photographs
+        else "Exclude them, or save them larger.",
         small,
         excluded=True,
     )
@@ -395,6 +399,38 @@ def add_octaves(found: Findings, patches: Sequence[Patch], octaves: Sequence[Oct
         )
 
 
+def add_training(found: Findings, patches: Sequence[Patch], scan: Scan) -> None:
+    """What no preset can train on, however good each file is; after all that excludes any."""
+    kept = [patch for patch in patches if patch.name not in found.excluded]
+    scenes = sorted({patch.scene for patch in kept})
+    labelled = [patch for patch in kept if patch.level is not None]
+    levels = {patch.level for patch in labelled}
+    if len(serving := kept if scan.photographs else labelled) == 1:
+        found.add(
+            "too-few",
+            ERROR,
+            "One image is left: it has no other to be placed by.",
+            "Add images that show parts of it; or train on the file itself, as one large image.",
+            [Item(printable(serving[0].name), "is the only one.")],
+        )
+    if len(scenes) > 1 and not levels:
+        found.add(
+            "no-level",
+            ERROR,
+            "Many scenes, and no image with a level: places are sought in one scene alone.",
+            "Label the images with their log2_zoom, or train on the folder of one scene.",
+            [Item(printable(scene), "has no image with a level; label some.") for scene in scenes],
+        )
+    if len(scenes) > 1 and len(levels) == 1:
+        found.add(
+            "one-level",
+            ERROR,
+            "Many scenes, and every image has the same level: there is nothing to zoom through.",
+            "Add images of other levels, or mend the labels.",
+            [Item(f"level {levels.pop():g}", "is the only one; at least two are needed.")],
+        )
+
+
 def octaves_of(patches: Iterable[Patch]) -> tuple[Octave, ...]:
     """The histogram over octaves, gaps included."""
     counts: Counter[int] = Counter()
@@ -421,6 +457,10 @@ def facts_of(
         num_checked=int(scan.checked.sum()),
         num_read=int(scan.read.sum()),
         num_usable=sum(patch.name not in excluded for patch in patches),
+        num_trainable=sum(
+            patch.name not in excluded and (scan.photographs or patch.level is not None)
+            for patch in patches
+        ),
         num_labelled=sum(patch.level is not None for patch in patches),
         num_placed=sum(p.level is not None and p.center_xy is not None for p in patches),
         num_scenes=len(collection.scenes),

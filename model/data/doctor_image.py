@@ -97,12 +97,12 @@ def _add_findings(
     below: float | None,
     plain: bool,
 ) -> None:
-    if min(size_wh) < patch_size:
+    if min(size_wh) <= patch_size:  # of one patch alone there is one level, and no zoom
         text = f"has {size_wh[0]} x {size_wh[1]} px, a patch has {patch_size}; take a larger one."
         found.add(
             "too-small",
             ERROR,
-            "The picture is smaller than one patch.",
+            "The picture is not larger than one patch.",
             "Take a larger picture.",
             [Item(name, text)],
         )

@@ -15,7 +15,8 @@ from PIL import Image
 
 from model.data.doctor_spectrum import NUM_BANDS, band_powers, luma
 from model.data.images import ImageError, ImageInfo
-from model.data.patches import MAX_THREADS, PatchCollection
+from model.data.patches import LEAST_PHOTOGRAPH_PX, MAX_THREADS, PatchCollection
+from model.presets import PRESETS
 from model.pyramid_build import Progress
 
 CHUNK = 64
@@ -40,7 +41,9 @@ class Scan:
     patch_size: int
     """Pixels that all were brought to."""
     photographs: bool
-    """Whether sizes may differ: ordinary photographs without labels."""
+    """Whether sizes may differ: no image has a level, so that all are taken for photographs."""
+    least: int
+    """Pixels of the shorter side below which training leaves an image out."""
     checked: np.ndarray
     """Whether decoding was tried. bool [N]."""
     read: np.ndarray
@@ -94,7 +97,10 @@ def scan(
         on_part: Called with the scan so far, soon after it began and after every tenth.
     """
     size, photographs = _expected_size(collection, indices)
-    found = _empty(len(collection), patch_size or size, photographs)
+    least = patch_size or min(preset.generator.patch_size for preset in PRESETS.values())
+    if photographs:
+        least = max(patch_size or 0, LEAST_PHOTOGRAPH_PX)
+    found = _empty(len(collection), patch_size or size, photographs, least)
     if threads is None:
         threads = min(MAX_THREADS, os.cpu_count() or 1)
     order = np.asarray(indices, np.int64)
@@ -138,10 +144,11 @@ class _Part:
     modes: Counter[str] = field(default_factory=Counter)
 
 
-def _empty(count: int, patch_size: int, photographs: bool) -> Scan:
+def _empty(count: int, patch_size: int, photographs: bool, least: int) -> Scan:
     return Scan(
         patch_size,
         photographs,
+        least,
         checked=np.zeros(count, bool),
         read=np.zeros(count, bool),
         sizes=np.zeros((count, 2), np.int32),
@@ -156,6 +163,8 @@ def _empty(count: int, patch_size: int, photographs: bool) -> Scan:
 
 def _expected_size(collection: PatchCollection, indices: Sequence[int]) -> tuple[int, bool]:
     """The most frequent side of a sample, and whether these are photographs of any size."""
+    if all(patch.level is None for patch in collection.patches):
+        return DEFAULT_PATCH_SIZE, True
     step = max(1, len(indices) // _SAMPLE)
     sizes: Counter[tuple[int, int]] = Counter()
     for index in list(indices)[::step][:_SAMPLE]:
@@ -165,9 +174,6 @@ def _expected_size(collection: PatchCollection, indices: Sequence[int]) -> tuple
             continue
         sizes[width, height] += 1
     square = {s: n for s, n in sizes.items() if s[0] == s[1]}
-    unlabelled = all(patch.level is None for patch in collection.patches)
-    if unlabelled and 2 * sum(square.values()) < sum(sizes.values()):
-        return DEFAULT_PATCH_SIZE, True
     if not square:
         return DEFAULT_PATCH_SIZE, False
     return min(max(square, key=lambda s: (square[s], -s[0]))[0], MAX_PATCH_SIZE), False

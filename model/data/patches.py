@@ -51,6 +51,8 @@ _TEXT_SUFFIXES = frozenset(
 )
 DATASET_JSON = "dataset.json"
 MAX_THREADS = 8
+LEAST_PHOTOGRAPH_PX = 128
+"""Shorter side from which a photograph without a level can find its place."""
 
 
 class UnfitError(ImageError):

@@ -11,6 +11,8 @@ SCHEMA_VERSION = 1
 """Rises when a key of the JSON changes its meaning or goes; new keys do not raise it."""
 ERROR, WARNING, NOTE = "error", "warning", "note"
 SEVERITIES = (ERROR, WARNING, NOTE)
+_NO_TRAINING = frozenset(("no-level", "one-level", "too-few"))
+"""Kinds of findings that leave nothing to train on, however many images there are."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ class PatchFacts:
     """Of these, readable."""
     num_usable: int
     """Listed, less those on the exclude list."""
+    num_trainable: int
+    """Of these, with a level; all where no image has one, and they are photographs."""
     num_labelled: int
     """With a level."""
     num_placed: int
@@ -79,7 +83,7 @@ class PatchFacts:
     patch_size: int
     """Pixels that the patches were judged at."""
     photographs: bool
-    """Whether they are ordinary photographs of many sizes, rather than square patches."""
+    """Whether no image has a level, and all are taken for photographs of any size."""
     octaves: tuple[Octave, ...]
     sizes: tuple[Count, ...]
     """'64 x 64', most frequent first."""
@@ -164,7 +168,9 @@ class DoctorReport:
         """Whether anything can be trained on."""
         if self.image is not None:
             return not self.count(ERROR)
-        return bool(self.patches and self.patches.num_usable)
+        if self.patches is None or any(f.kind in _NO_TRAINING for f in self.findings):
+            return False
+        return self.patches.num_trainable > 0
 
     def count(self, severity: str) -> int:
         """Findings of this severity."""

@@ -24,6 +24,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from model.data.patches import LEAST_PHOTOGRAPH_PX
 from model.placement.photo_align import Mips, center_density, draw, make_mips
 from model.placement.photo_bundle import connected_sets
 from model.placement.photo_features import (
@@ -58,7 +59,7 @@ class PhotoConfig:
     patch_size: int | None = None
     """Pixels; fixes what level 0 means. None: the side of the images where all are squares of one
     size, else 64."""
-    min_side: int = 128
+    min_side: int = LEAST_PHOTOGRAPH_PX
     """Photographs with a shorter side, pixels, have too few features to be looked for."""
     work_side: int = 1600
     """Longer side that a photograph is reduced to while it is placed, pixels."""

@@ -16,7 +16,7 @@ from model.data.report import Count, DoctorReport, Finding, Item, Octave, PatchF
 @pytest.fixture
 def report() -> DoctorReport:
     octaves = (Octave(0, 5, 4.0), Octave(1, 0, 0.0), Octave(2, 20_000, 9.0))
-    facts = PatchFacts(9, 9, 8, 8, 7, 0, 1, 64, False, octaves, (Count("64 x 64", 8),), ())
+    facts = PatchFacts(9, 9, 8, 8, 7, 7, 0, 1, 64, False, octaves, (Count("64 x 64", 8),), ())
     items = tuple(Item(f"{n}.png", "is empty; remove it.") for n in range(5))
     finding = Finding("unreadable", "error", "Files that give no picture.", "Copy.", items, True)
     return DoctorReport("/x/stars", "csv", facts, None, (finding,), (), ("0.png",))
@@ -72,7 +72,7 @@ def test_the_exclude_list_is_written(
 
 def test_nothing_usable_offers_no_training(page: DoctorPage, report: DoctorReport) -> None:
     assert report.patches is not None
-    none = replace(report, patches=replace(report.patches, num_usable=0))
+    none = replace(report, patches=replace(report.patches, num_trainable=0))
     page.show_report(none)
     assert not page.train.isEnabled() and "Nothing here" in verdict(none)
 

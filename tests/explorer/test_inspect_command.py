@@ -13,7 +13,7 @@ from explorer.commands import inspect
 from model.data.doctor_cost import Machine
 from model.data.patches import read_excludes
 from model.presets import PRESETS
-from tests.model.data.doctor_sets import cut, write_folder
+from tests.model.data.doctor_sets import P, cut, write_folder
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def test_page_json_and_exclude_list(tmp_path: Path, capsys: pytest.CaptureFixtur
     folder = write_folder(tmp_path / "sét", [*patches, *patches[:2]])
     (folder / "broken.png").write_bytes(b"")
     out, listed = tmp_path / "report.json", tmp_path / "exclude.txt"
-    assert command(folder, "--json", out, "--exclude-out", listed) == 0
+    assert command(folder, "--patch-size", P, "--json", out, "--exclude-out", listed) == 0
     page = capsys.readouterr().out
     assert "broken.png" in page and "laptop" in page and "exact-duplicate (2)" in page
     report = json.loads(out.read_text())
@@ -57,6 +57,9 @@ def test_data_without_anything_usable_ends_with_2(
     (tmp_path / "a.zip").write_bytes(b"PK\3\4 and nothing more")
     assert command(tmp_path / "a.zip") == 2
     assert "cannot be opened" in capsys.readouterr().out
+    write_folder(tmp_path / "small", cut(3))  # of fewer pixels than any preset learns from
+    assert command(tmp_path / "small") == 2
+    assert "too-small (3)" in capsys.readouterr().out
 
 
 def test_a_path_that_is_not_there_and_bad_targets_are_usage_errors(tmp_path: Path) -> None:

@@ -501,7 +501,7 @@ def test_the_form_can_be_filled_in_while_the_doctor_looks(app: App, data: Path) 
 
 
 def facts() -> PatchFacts:
-    return PatchFacts(9, 3, 3, 9, 9, 0, 1, 32, False, (), (), ())
+    return PatchFacts(9, 3, 3, 9, 9, 9, 0, 1, 32, False, (), (), ())
 
 
 def test_newer_weights_cost_the_exact_frame_alone_until_somebody_moves(

@@ -187,6 +187,18 @@ def test_without_places_trained_networks_go_on_at_rates_that_soon_fall(
     assert list(rates.values()) == pytest.approx([1.0, 1.0, 0.525, 0.05])
 
 
+def test_data_of_one_level_are_refused_in_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "small.png")
+    command = ["train", str(tmp_path / "small.png"), "--out", str(tmp_path / "run")]
+    assert run_cli([*command, "--cache", str(tmp_path / "cache")]) != 0
+    said = capsys.readouterr().err
+    assert "from a coarse one to a finer one" in said and "more than 64 px" in said
+
+
 def test_patches_that_say_nothing_are_refused_in_one_line(tmp_path: Path) -> None:
     for index in range(3):
         Image.new("RGB", (64, 64)).save(tmp_path / f"{index}.png")

@@ -20,7 +20,7 @@ from model.data.doctor import DoctorConfig, inspect_data
 from model.data.report import DoctorReport
 from tests.model.data.doctor_sets import P, cut, png
 
-NO_COSTS = DoctorConfig(costs=False)
+NO_COSTS = DoctorConfig(costs=False, patch_size=P)
 DO_SOMETHING = (
     "copy", "remove", "convert", "save", "mend", "rename", "make", "exclude", "cut", "keep",
     "give", "open", "pack", "check", "add", "move", "put", "take", "look", "label",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from model.data.patches import PatchCollection, open_data, read_excludes
 from model.data.report import SCHEMA_VERSION, DoctorReport, Finding
 from tests.model.data.doctor_sets import P, cut, png, write_folder, write_form
 
-NO_COSTS = DoctorConfig(costs=False)
+NO_COSTS = DoctorConfig(costs=False, patch_size=P)
 
 
 def finding(report: DoctorReport, kind: str) -> Finding:
@@ -123,7 +124,7 @@ def test_a_slow_zoom_is_not_held_against_itself(tmp_path: Path) -> None:
 
 
 def test_a_picture_that_cannot_be_read_is_nothing_to_train_on(tmp_path: Path) -> None:
-    Image.fromarray(np.zeros((40, 50, 3), np.uint8)).save(tmp_path / "small.png")
+    Image.fromarray(np.zeros((P, 50, 3), np.uint8)).save(tmp_path / "small.png")
     assert not inspect_data(tmp_path / "small.png", NO_COSTS).usable
 
 
@@ -263,15 +264,76 @@ def test_quick_decodes_a_sample_and_says_so(
     assert "only a sample" in report.to_text()
 
 
-def test_photographs_without_labels_are_not_called_broken(tmp_path: Path) -> None:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for number, (pixels, _) in enumerate(cut(12, (1.0, 3.0))):
-        image = Image.fromarray(pixels).resize((160 + number, 120))
-        image.save(folder / f"{number}.jpg", quality=90)
-    report = inspect_data(folder, NO_COSTS)
-    assert report.patches is not None and report.patches.photographs
+def write_photos(folder: Path, *sizes_wh: tuple[int, int], seed: int = 0) -> Path:
+    """A folder of pictures without a label."""
+    folder.mkdir(parents=True)
+    parts = cut(len(sizes_wh), (1.0, 3.0), seed)
+    for number, ((pixels, _), size) in enumerate(zip(parts, sizes_wh)):
+        Image.fromarray(pixels).resize(size).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "sizes_wh",
+    [
+        [(160 + number, 130) for number in range(12)],
+        [(300, 300)] * 6 + [(240, 240)] * 2 + [(300, 220)] * 2,
+    ],
+)
+def test_photographs_without_labels_are_not_called_broken(
+    tmp_path: Path, sizes_wh: list[tuple[int, int]]
+) -> None:
+    """Squares are photographs as well where no image has a level: training takes them for such."""
+    report = inspect_data(write_photos(tmp_path / "photos", *sizes_wh), DoctorConfig(costs=False))
+    assert report.patches is not None and report.patches.photographs and report.usable
     assert report.excluded == () and report.patches.num_labelled == 0
+
+
+def labelled(folder: Path, size: int, levels: Sequence[float], seed: int = 0) -> Path:
+    """Square patches of `size` pixels, each with a level."""
+    parts = cut(len(levels), seed=seed)
+    shown = [np.asarray(Image.fromarray(pixels).resize((size, size))) for pixels, _ in parts]
+    return write_folder(folder, list(zip(shown, levels)))
+
+
+def picture_of(path: Path, side: int) -> Path:
+    Image.fromarray(cut(1)[0][0]).resize((side, side)).save(path)
+    return path
+
+
+def scenes(folder: Path, *levels: float | None) -> Path:
+    """Two scenes of one patch a level; of photographs where it is None."""
+    for seed, scene in enumerate(("a", "b")):
+        if None in levels:
+            write_photos(folder / scene, *[(200, 200)] * len(levels), seed=seed)
+        else:
+            known = [level for level in levels if level is not None]
+            labelled(folder / scene, 64, known, seed)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("make", "usable"),
+    [
+        (lambda path: labelled(path, 63, (0, 1)), False),
+        (lambda path: labelled(path, 64, (0, 1)), True),
+        (lambda path: labelled(path, 64, (0,)), False),
+        (lambda path: write_photos(path, (127, 200), (200, 127)), False),
+        (lambda path: write_photos(path, (128, 200), (200, 128)), True),
+        (lambda path: write_photos(path, (200, 200)), False),
+        (lambda path: scenes(path, None, None), False),
+        (lambda path: scenes(path, 0.0, 0.0), False),
+        (lambda path: scenes(path, 0.0, 1.0), True),
+        (lambda path: picture_of(path.with_suffix(".png"), 64), False),
+        (lambda path: picture_of(path.with_suffix(".png"), 65), True),
+    ],
+)
+def test_ready_is_what_some_preset_can_be_trained_on(
+    tmp_path: Path, make: Callable[[Path], Path], usable: bool
+) -> None:
+    report = inspect_data(make(tmp_path / "set"), DoctorConfig(costs=False))
+    assert report.usable == usable, report.to_text()
+    assert usable or report.count("error")
 
 
 def test_nothing_at_the_path_is_the_callers_mistake(tmp_path: Path) -> None:

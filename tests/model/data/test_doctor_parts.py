@@ -179,7 +179,7 @@ def test_a_damaged_large_picture_is_a_finding(tmp_path: Path) -> None:
 def full_report() -> DoctorReport:
     """A report with everything in it, in long words."""
     facts = PatchFacts(
-        *(120_000, 120_000, 119_800, 119_000, 118_000, 17, 3, 64, False),
+        *(120_000, 120_000, 119_800, 119_000, 118_000, 118_000, 17, 3, 64, False),
         tuple(Octave(o, 100 * 4**o, 1.2) for o in range(-1, 8)),
         tuple(Count(f"{64 + k} x {64 + k}", 1000 - k) for k in range(6)),
         (Count("PNG RGB 8 bit", 119_000), Count("TIFF CMYK + alpha 16 bit", 800)),
