@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from model.data.patches import PatchCollection, UnfitError
-from model.placement.collection import OnState, place_collection
+from model.placement.collection import OnState, place_collection, saved_state
 from model.placement.frame import FRAME, Frame, boxed, read_frame
 from model.placement.mosaic import compose, detail_map, finest_level
 from model.placement.places_csv import state_path
@@ -164,6 +164,8 @@ def placed_data(
         # Of a run that was given up: its places lie in its own frame.
         (folder / FRAME).unlink()
         state_path(table).unlink(missing_ok=True)
+    elif not reuse:
+        _drop_other_state(collection, table)
     frame = None
     if all(patch.level is None for patch in collection.patches):
         patches = _from_photographs(collection, table, patch_size, report)
@@ -190,6 +192,14 @@ def placed_data(
     if not reuse:
         mosaic.unlink(missing_ok=True)
     return composed_data(patches, frame, mosaic, cache, report)
+
+
+def _drop_other_state(collection: PatchCollection, table: Path) -> None:
+    """Of a start that was given up, a placement of just these patches alone goes on."""
+    try:
+        saved_state(collection, table)
+    except ValueError:
+        state_path(table).unlink(missing_ok=True)
 
 
 def composed_data(

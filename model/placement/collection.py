@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -83,10 +84,10 @@ def place_collection(
         raise ValueError(f"{data.path} holds no patches; give a folder or zip with images.")
     report = progress if progress is not None else _ignore
     size = compared_size(data, patch_size)
-    images, readable = _load(data, size, report)
-    levels, owner = _levels(data), _owner(data, config, size)
+    levels, owner = _levels(data), _owner(data, config, size, report)
     beside = state_path(out)
     states = read_state(beside, owner) if resume else {}
+    images, readable = _load(data, size, report)
     done = 0
     places: list[Placement | None] = [None] * len(data.patches)
     field_sizes: dict[str, tuple[float, float]] = {}
@@ -142,7 +143,9 @@ def saved_state(data: PatchCollection, out: Path) -> PlacementState | None:
         ValueError: What is there is damaged, or of other patches, labels or settings.
         OSError: It cannot be read.
     """
-    owner = _owner(data, PlacementConfig(), compared_size(data))
+    if not state_path(out).exists():
+        return None
+    owner = _owner(data, PlacementConfig(), compared_size(data), _ignore)
     (state,) = read_state(state_path(out), owner).values() or (None,)
     # Where files could not be read it has fewer rows, and nobody knows which.
     return state if state is not None and len(state.status) == len(data) else None
@@ -153,9 +156,24 @@ def _levels(data: PatchCollection) -> np.ndarray:
     return np.array(known, np.float64)
 
 
-def _owner(data: PatchCollection, config: PlacementConfig, size: int) -> str:
+def _owner(data: PatchCollection, config: PlacementConfig, size: int, report: Progress) -> str:
     names = [f"{p.scene}/{p.name}" for p in data.patches]
-    return fingerprint(names, _levels(data), config, size)
+    return fingerprint(names, _levels(data), config, size, _contents(data, report))
+
+
+def _contents(data: PatchCollection, report: Progress) -> str:
+    """A digest of all files as they are stored, wherever the data set lies."""
+    digest = hashlib.sha256()
+    for index in range(len(data)):
+        if index % _LOAD_BATCH == 0:
+            report(0.0)
+        try:
+            file = data.read_bytes(index)
+        except ImageError:
+            file = b""
+        digest.update(len(file).to_bytes(8, "little"))
+        digest.update(file)
+    return digest.hexdigest()
 
 
 def _ignore(fraction: float) -> None:

@@ -31,7 +31,7 @@ COLUMNS = (
 )
 """The first five are labels as a data set has them; x and y are empty where there is no place."""
 _STATE_COLUMNS = ("x", "y", "level", "confidence", "margin", "status")
-_STATE_VERSION = 1
+_STATE_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,14 @@ def state_path(out: Path) -> Path:
 
 
 def fingerprint(
-    names: Sequence[str], levels: np.ndarray, config: PlacementConfig, compared_px: int
+    names: Sequence[str],
+    levels: np.ndarray,
+    config: PlacementConfig,
+    compared_px: int,
+    contents: str,
 ) -> str:
-    """What a state belongs to: the patches' names, their labels and the settings."""
-    digest = hashlib.sha256(repr((config, compared_px)).encode())
+    """What a state belongs to: the patches' names, labels and `contents`, and the settings."""
+    digest = hashlib.sha256(repr((config, compared_px, contents)).encode())
     digest.update(np.ascontiguousarray(levels, np.float64).tobytes())
     digest.update("\n".join(names).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
@@ -124,7 +128,7 @@ def write_state(path: Path, owner: str, scenes: dict[str, PlacementState]) -> No
 
 
 def read_state(path: Path, owner: str) -> dict[str, PlacementState]:
-    """The states that `write_state` wrote; none where there is no file.
+    """The states that `write_state` wrote; none where there is no file, or that of another build.
 
     Raises:
         ValueError: The file is damaged, or belongs to other patches or settings.
@@ -149,9 +153,11 @@ def read_state(path: Path, owner: str) -> dict[str, PlacementState]:
         raise ValueError(
             f"{path} is no state of a placement ({error}); remove it and begin anew."
         ) from error
-    if version != _STATE_VERSION or found != owner:
+    if version != _STATE_VERSION:
+        return {}
+    if found != owner:
         raise ValueError(
-            f"{path} belongs to other patches, labels or settings; place without --resume."
+            f"{path} belongs to other patches, labels or settings; remove it and begin anew."
         )
     return states
 

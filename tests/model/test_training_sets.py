@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from explorer.cli import run as run_cli
 from model.checkpoints import load_generator_space
 from model.data.cut import CutConfig, write_patches
 from model.data.patches import open_patches
 from model.header import read_header
+from model.placement.place import PlacementState
+from model.placement.places_csv import state_path
 from model.pyramid import ImagePyramid
 from model.runs import CHECKPOINT
 from model.space import Window
@@ -83,6 +86,47 @@ def test_the_places_of_other_data_in_the_folder_are_not_taken(
     assert data.field_size[0] > 1.1
     assert "placed" in (tmp_path / PLACES).read_text()
     data.pyramid.close()
+
+
+@pytest.mark.parametrize("change", ["none", "pixels", "labels", "exclude", "damaged"])
+def test_a_start_that_was_given_up_goes_on_with_the_same_patches_alone(
+    scene: tuple[ImagePyramid, Path], tmp_path: Path, change: str
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(scene[1], data)
+    run, table = tmp_path / "run", tmp_path / "run" / PLACES
+
+    class Stopped(Exception):
+        pass
+
+    def stop(rows: np.ndarray, state: PlacementState) -> None:
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        placed_data(open_patches(data), run, 64, tmp_path / "cache", quiet, on_state=stop)
+    collection = open_patches(data)
+    if change == "pixels":
+        files = sorted(data.glob("*.png"))
+        turned = [ImageOps.flip(Image.open(file)) for file in files]
+        for file, image in zip(files, turned):
+            image.save(file)
+    elif change == "labels":
+        text = json.loads((data / "dataset.json").read_text())
+        text["labels"][0][1] += 0.01
+        (data / "dataset.json").write_text(json.dumps(text))
+        collection = open_patches(data)
+    elif change == "exclude":
+        collection = collection.without({collection.patches[0].name})
+    elif change == "damaged":
+        state_path(table).write_text(state_path(table).read_text()[:100])
+    calls: list[float] = []
+
+    def count(rows: np.ndarray, state: PlacementState) -> None:
+        calls.append(state.stage)
+
+    placed_data(collection, run, 64, tmp_path / "cache", quiet, on_state=count).pyramid.close()
+    assert calls[0] == (2 if change == "none" else 1)
+    assert table.exists() and not state_path(table).exists()
 
 
 @pytest.mark.parametrize("placement", ["match", "none"])

@@ -79,17 +79,25 @@ def test_a_state_of_something_else_or_damaged_is_refused(tmp_path: Path) -> None
             read_state(path, "owner")
 
 
-def test_a_fingerprint_knows_names_labels_and_settings() -> None:
+def test_a_state_of_another_build_is_begun_anew(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    write_state(path, "owner", {"": a_state(0)})
+    path.write_text(path.read_text().replace('"version": ', '"version": 1'))
+    assert read_state(path, "owner") == {}
+
+
+def test_a_fingerprint_knows_names_labels_settings_and_contents() -> None:
     levels = np.array([1.0, 2.0])
-    first = fingerprint(["a", "b"], levels, PlacementConfig(), 64)
-    assert first == fingerprint(["a", "b"], levels.copy(), PlacementConfig(), 64)
+    first = fingerprint(["a", "b"], levels, PlacementConfig(), 64, "x")
+    assert first == fingerprint(["a", "b"], levels.copy(), PlacementConfig(), 64, "x")
     others = {
-        fingerprint(["a", "c"], levels, PlacementConfig(), 64),
-        fingerprint(["a", "b"], levels + 0.1, PlacementConfig(), 64),
-        fingerprint(["a", "b"], levels, PlacementConfig(candidates=3), 64),
-        fingerprint(["a", "b"], levels, PlacementConfig(), 32),
+        fingerprint(["a", "c"], levels, PlacementConfig(), 64, "x"),
+        fingerprint(["a", "b"], levels + 0.1, PlacementConfig(), 64, "x"),
+        fingerprint(["a", "b"], levels, PlacementConfig(candidates=3), 64, "x"),
+        fingerprint(["a", "b"], levels, PlacementConfig(), 32, "x"),
+        fingerprint(["a", "b"], levels, PlacementConfig(), 64, "y"),
     }
-    assert len(others | {first}) == 5
+    assert len(others | {first}) == 6
 
 
 def test_counts_are_those_of_a_plain_loop() -> None:
