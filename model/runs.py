@@ -181,12 +181,7 @@ class Run:
         """Made with the first samples of some data."""
         self._best = BestSoFar(folder)
         self._show_from = 0.0
-        if not resume and (folder / STATE).exists():
-            raise ValueError(
-                f"{folder} already holds a run; add --resume to go on, or name a new folder."
-            )
-        if resume and not (folder / STATE).exists():
-            raise ValueError(f"{folder} holds no saved state; leave --resume out to start.")
+        check_folder(folder, resume)
         (folder / "samples").mkdir(parents=True, exist_ok=True)
         self.trainer = Trainer(
             preset.generator,
@@ -535,6 +530,20 @@ def _write_text(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.part")
     temporary.write_text(text)
     temporary.replace(path)
+
+
+def check_folder(folder: Path, resume: bool) -> None:
+    """Find out, before anything is changed in it, whether a run can begin or go on in `folder`.
+
+    Raises:
+        ValueError: It holds a run already, or none that could go on.
+    """
+    if not resume and (folder / STATE).exists():
+        raise ValueError(
+            f"{folder} already holds a run; add --resume to go on, or name a new folder."
+        )
+    if resume and not (folder / STATE).exists():
+        raise ValueError(f"{folder} holds no saved state; leave --resume out to start.")
 
 
 def remove_run(folder: Path) -> None:

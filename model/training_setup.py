@@ -212,9 +212,10 @@ def prepare(
     from model.header import read_header
     from model.opening import resolve_device
     from model.pyramid import ImagePyramid
-    from model.runs import Run
+    from model.runs import Run, check_folder
 
     folder = Path(recipe.folder)
+    check_folder(folder, recipe.resume)
     device = resolve_device(recipe.device)
     ranks = join_ranks(device)
     if not ranks.is_first:

@@ -17,10 +17,11 @@ from model.checkpoints import load_generator_space
 from model.data.cut import CutConfig, write_patches
 from model.data.patches import open_patches
 from model.header import read_header
+from model.placement.frame import FRAME
 from model.placement.place import PlacementState
 from model.placement.places_csv import state_path
 from model.pyramid import ImagePyramid
-from model.runs import CHECKPOINT
+from model.runs import CHECKPOINT, STATE
 from model.space import Window
 from model.training_sets import MOSAIC, PLACES, placed_data, unplaced_data
 from model.training_setup import Recipe, prepare
@@ -86,6 +87,18 @@ def test_the_places_of_other_data_in_the_folder_are_not_taken(
     assert data.field_size[0] > 1.1
     assert "placed" in (tmp_path / PLACES).read_text()
     data.pyramid.close()
+
+
+def test_a_run_that_is_there_is_refused_before_anything_in_it_is_changed(
+    scene: tuple[ImagePyramid, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in (STATE, FRAME, PLACES, MOSAIC):
+        (tmp_path / name).write_text(name)
+    assert run_cli(["train", str(scene[1]), "--out", str(tmp_path)]) != 0
+    assert "already holds a run" in capsys.readouterr().err
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        name: name for name in (STATE, FRAME, PLACES, MOSAIC)
+    }
 
 
 @pytest.mark.parametrize("change", ["none", "pixels", "labels", "exclude", "damaged"])
