@@ -25,8 +25,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from model.data.labels import CSV_COLUMNS
-from model.data.patches import DATASET_JSON, MAX_THREADS
+from model.data.labels import CSV_COLUMNS, DATASET_JSON
+from model.data.patches import MAX_THREADS
 from model.pyramid import ImagePyramid
 from model.pyramid_build import Progress
 from model.space import to_uint8

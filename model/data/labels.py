@@ -14,6 +14,15 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+IMAGE_SUFFIXES = frozenset(
+    (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".webp", ".gif")
+    + (".heic", ".heif", ".avif", ".bmp")
+)
+TEXT_SUFFIXES = frozenset(
+    (".txt", ".md", ".json", ".csv", ".tsv", ".xml", ".yaml", ".html", ".log")
+)
+"""Of files that may lie beside images and are none."""
+DATASET_JSON = "dataset.json"
 MIN_LEVEL, MAX_LEVEL = -8.0, 32.0
 """Octaves; a label outside is a mistake (a zoom that is no logarithm, a pixel count, an id)."""
 MAX_PLACE = 1000.0
@@ -25,6 +34,7 @@ _OCTAVE = re.compile(
     r"(?:(?:octave|level|zoom|log2_zoom|scale)[ _-]*)?(\d{1,2}(?:\.\d{1,6})?)", re.I
 )
 _CHUNK = re.compile(r"\d{3,}")
+_IGNORED = {"__MACOSX", "Thumbs.db", "desktop.ini", "$RECYCLE.BIN"}
 
 
 @dataclass(frozen=True)
@@ -92,6 +102,11 @@ def clean_name(name: str) -> str | None:
     if not parts or ".." in parts or "" in parts or "\0" in name or parts[0].endswith(":"):
         return None
     return "/".join(parts)
+
+
+def is_hidden(part: str) -> bool:
+    """Whether a file or folder of this name is none of the person's: '.DS_Store', '__MACOSX'."""
+    return part.startswith(".") or part in _IGNORED
 
 
 def printable(name: str) -> str:

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Protocol
 
 from model.data.images import MAX_FILE_BYTES, ImageError, check_bytes, read_bounded
-from model.data.labels import Problem, clean_name, printable
+from model.data.labels import Problem, clean_name, is_hidden, printable
 
-_IGNORED = {"__MACOSX", "Thumbs.db", "desktop.ini", "$RECYCLE.BIN"}
 _MAX_RATIO = 200
 _RATIO_MIN_BYTES = 1 << 24
 """A smaller member may be as empty as it likes."""
@@ -198,8 +197,3 @@ class ZipStorage:
 
     def _problem(self, member: zipfile.ZipInfo, kind: str, message: str) -> None:
         self.problems.append(Problem(printable(member.filename), kind, message))
-
-
-def is_hidden(part: str) -> bool:
-    """Whether a file or folder of this name is none of the person's: '.DS_Store', '__MACOSX'."""
-    return part.startswith(".") or part in _IGNORED

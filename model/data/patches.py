@@ -16,6 +16,9 @@ from PIL import Image
 
 from model.data.images import ImageError, ImageInfo, decode_with_info
 from model.data.labels import (
+    DATASET_JSON,
+    IMAGE_SUFFIXES,
+    TEXT_SUFFIXES,
     Label,
     LabelTable,
     Problem,
@@ -42,14 +45,6 @@ __all__ = [
     "read_excludes",
 ]
 
-IMAGE_SUFFIXES = frozenset(
-    (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".webp", ".gif")
-    + (".heic", ".heif", ".avif", ".bmp")
-)
-_TEXT_SUFFIXES = frozenset(
-    (".txt", ".md", ".json", ".csv", ".tsv", ".xml", ".yaml", ".html", ".log")
-)
-DATASET_JSON = "dataset.json"
 MAX_THREADS = 8
 LEAST_PHOTOGRAPH_PX = 128
 """Shorter side from which a photograph without a level can find its place."""
@@ -289,7 +284,7 @@ class _Reader:
                 self._images.append(name)
             elif last == DATASET_JSON or suffix == ".csv":
                 self._tables[folder + slash].append(name)
-            elif suffix not in _TEXT_SUFFIXES:
+            elif suffix not in TEXT_SUFFIXES:
                 self._problem(
                     name,
                     "no image",

@@ -18,6 +18,7 @@ import numpy as np
 import pyvips
 
 from model.data.images import ImageError, decode_image
+from model.data.labels import TEXT_SUFFIXES, is_hidden
 
 ZOOMIFY_XML = "ImageProperties.xml"
 _MAX_XML_BYTES = 1 << 16
@@ -25,6 +26,8 @@ _MAX_TILE_PX = 8192
 _MAX_SIDE_PX = 10_000_000
 _TILE = re.compile(r"(?:(\d+)-)?(\d+)[-_](\d+)\.(\w+)")
 _THREADS = 4
+_PAGE_SUFFIXES = {".htm", ".js", ".css"}
+"""Besides texts: of what viewers put beside a pyramid."""
 
 Box = tuple[int, int, int, int]
 
@@ -127,7 +130,7 @@ def find_tile_pyramid(path: Path) -> TilePyramid | None:
 
     Args:
         path: A .dzi file, its `_files` folder, a Zoomify folder, its ImageProperties.xml, or a
-            folder with one .dzi in it and nothing else but its tiles.
+            folder with one .dzi in it, its tiles, and no more than texts and pages beside them.
 
     Raises:
         ValueError: The description is damaged or a tile is missing; one line.
@@ -153,9 +156,14 @@ def _description(path: Path) -> Path | None:
     try:
         with os.scandir(path) as entries:
             for entry in entries:
-                if entry.name.endswith(".dzi"):
+                suffix = Path(entry.name).suffix.lower()
+                if suffix == ".dzi":
                     found.append(entry.name)
-                elif not entry.name.endswith("_files") and not entry.name.startswith("."):
+                elif not (
+                    entry.name.endswith("_files")
+                    or is_hidden(entry.name)
+                    or suffix in TEXT_SUFFIXES | _PAGE_SUFFIXES
+                ):
                     return None
     except OSError:  # whoever lists it next says so
         return None

@@ -79,6 +79,18 @@ def test_parts_and_averages_equal_those_of_the_plain_file(dzi: Path, shrink: int
     assert np.abs(found - blocks.mean((1, 3))).max() < 2  # cut once an axis
 
 
+def test_pages_and_texts_beside_a_pyramid_leave_it_one(tmp_path: Path) -> None:
+    """The app's own export writes scan.html; a system puts its own files into any folder."""
+    dzi = write(tmp_path / "a", "dzi")
+    for name in ("scan.html", "Thumbs.db", "desktop.ini", ".DS_Store", "notice.txt", "LICENCE.md"):
+        (dzi.parent / name).write_text("x")
+    assert find_tile_pyramid(dzi.parent) == find_tile_pyramid(dzi)
+    dzi.rename(dzi.with_name("scan.DZI"))
+    assert isinstance(open_data(dzi.parent), LargeImage)
+    (dzi.parent / "patch.png").write_bytes(b"")
+    assert find_tile_pyramid(dzi.parent) is None
+
+
 def test_all_its_paths_name_one_pyramid(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     dzi = write(tmp_path / "a", "dzi")
