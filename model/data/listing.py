@@ -12,6 +12,8 @@ from typing import Protocol
 from model.data.images import MAX_FILE_BYTES, ImageError, check_bytes, read_bounded
 from model.data.labels import Problem, clean_name, is_hidden, printable
 
+_UTF8_NAME = 0x800
+"""Bit of a member's flags: without it Python reads a name as code page 437."""
 _MAX_RATIO = 200
 _RATIO_MIN_BYTES = 1 << 24
 """A smaller member may be as empty as it likes."""
@@ -38,7 +40,8 @@ class Storage(Protocol):
 
 
 class FolderStorage:
-    """A folder and all below it. Links are followed, each folder is entered once."""
+    """A folder and all below it. Links are followed, each folder is entered once: by its own name
+    where it lies in there."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -46,8 +49,9 @@ class FolderStorage:
         self.problems: list[Problem] = []
         self._seen: set[tuple[int, int]] = set()
         todo = [""]
-        while todo:
-            todo += self._list(todo.pop())
+        self._links: list[str] = []
+        while todo or self._links:
+            todo += self._list(todo.pop() if todo else self._links.pop(0))
         self.names.sort()
 
     def read(self, name: str) -> bytes:
@@ -63,7 +67,7 @@ class FolderStorage:
         """Nothing is held open."""
 
     def _list(self, folder: str) -> list[str]:
-        """Take the files of `folder` and return the folders in it."""
+        """Take the files of `folder` and return the folders in it; links to some come later."""
         place = self._path / folder
         below = []
         try:
@@ -97,8 +101,10 @@ class FolderStorage:
             return []
         try:
             if entry.is_dir():
-                return [name]
-            if entry.is_file():
+                if not entry.is_symlink():
+                    return [name]
+                self._links.append(name)
+            elif entry.is_file():
                 self.names.append(name)
             elif entry.is_symlink():
                 self._problem(
@@ -137,7 +143,8 @@ class ZipStorage:
         self.problems: list[Problem] = []
         self._members: dict[str, zipfile.ZipInfo] = {}
         for member in self._zip.infolist():
-            if not member.is_dir():
+            # Some packers on Windows write folders with a backslash at the end.
+            if not (member.is_dir() or member.filename.endswith("\\")):
                 self._take(member)
         self.names = sorted(self._members)
 
@@ -161,7 +168,7 @@ class ZipStorage:
         self._zip.close()
 
     def _take(self, member: zipfile.ZipInfo) -> None:
-        name = clean_name(member.filename)
+        name = clean_name(_name_of(member))
         if name is None or name.startswith("/"):
             self._problem(
                 member,
@@ -196,4 +203,14 @@ class ZipStorage:
             self._members[name] = member
 
     def _problem(self, member: zipfile.ZipInfo, kind: str, message: str) -> None:
-        self.problems.append(Problem(printable(member.filename), kind, message))
+        self.problems.append(Problem(printable(_name_of(member)), kind, message))
+
+
+def _name_of(member: zipfile.ZipInfo) -> str:
+    """The name as it was meant: some packers write UTF-8 and do not say so."""
+    if member.flag_bits & _UTF8_NAME:
+        return member.filename
+    try:
+        return member.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return member.filename

@@ -307,6 +307,17 @@ def test_links_pipes_and_bytes(tmp_path: Path) -> None:
     ]
 
 
+@posix
+def test_a_folder_goes_by_its_own_name_and_not_by_that_of_a_link_to_it(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "a", {"images/a.png": png(0), "z/b.png": png(1)})
+    (folder / "dataset.json").write_text(dataset_json({"images/a.png": 2.0, "z/b.png": 3.0}))
+    for link in ("first", "latest"):
+        (folder / link).symlink_to(folder / "images")
+    data = opened(folder)
+    assert [(p.name, p.level) for p in data.patches] == [("images/a.png", 2.0), ("z/b.png", 3.0)]
+    assert kinds(data) == [("first", "link loop"), ("latest", "link loop")]
+
+
 def test_a_folder_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = fill(tmp_path / "a", {"0/a.png": png(0), "1/b.png": png(1)})
     scandir = os.scandir
@@ -361,6 +372,25 @@ def test_a_zip_cannot_lead_out_blow_up_or_ask_for_a_password(tmp_path: Path) -> 
     ]
     np.testing.assert_array_equal(data.image(1), pixels(0))
     data.close()
+
+
+@pytest.mark.parametrize("codec", ["utf-8", "cp437"])
+def test_names_in_a_zip_may_be_utf8_without_saying_so_and_folders_end_in_a_backslash(
+    tmp_path: Path, codec: str
+) -> None:
+    levels = {"ä/naïve.png": 1.0, "ä/été.png": 2.0}
+    coded = [name.encode(codec) for name in (*levels, "ä/more\\")]
+    # Python says that a name is UTF-8 where it is: these are written as ASCII, and then changed.
+    plain = [letter * len(name) for letter, name in zip("QXZ", coded)]
+    contents = [png(0), png(1), b"", dataset_json(levels)]
+    raw = pack(tmp_path / "a", dict(zip([*plain, "dataset.json"], contents))).read_bytes()
+    for old, new in zip(plain, coded):
+        raw = raw.replace(old.encode(), new)
+    (tmp_path / "a.zip").write_bytes(raw)
+    with opened(tmp_path / "a.zip") as data:
+        assert {patch.name: patch.level for patch in data.patches} == levels
+        assert kinds(data) == []
+        np.testing.assert_array_equal(data.image(0), pixels(0))
 
 
 def test_a_damaged_member_leaves_the_others(tmp_path: Path) -> None:
