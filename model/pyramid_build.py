@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import os
+import secrets
 import shutil
 import sys
 import tempfile
@@ -22,13 +23,15 @@ from pathlib import Path
 
 import numpy as np
 
-from model.data.large import Picture, open_picture, picture_state
+from model.data.large import Picture, PictureState, open_picture, picture_state
 
 _FORMAT = 1
 _META_NAME = "pyramid.json"
 _STRIP_BYTES = 4 << 20
 """Decoded at once; larger strips are slower and cost libvips several times their size."""
 _COARSEST_PX = 16
+_CACHES = {"darwin": "Library/Caches", "win32": "AppData/Local"}
+"""Inside the home folder, where it is not `.cache`."""
 _MAX_UINT32_LEVEL = 12  # 255 * 4**12 still fits
 
 Progress = Callable[[float], None]
@@ -60,21 +63,43 @@ class PyramidFiles:
 
 
 def default_cache_dir() -> Path:
-    """Where pyramids are kept unless the caller names a folder (XDG, macOS and Windows customs)."""
+    """Where pyramids are kept unless the caller names a folder (XDG, macOS and Windows customs).
+
+    Who has no home, as some services and containers, has a folder among temporary files.
+    """
     if os.environ.get("XDG_CACHE_HOME"):
         base = Path(os.environ["XDG_CACHE_HOME"])
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    elif sys.platform == "win32" and os.environ.get("LOCALAPPDATA"):
+        base = Path(os.environ["LOCALAPPDATA"])
     else:
-        base = Path.home() / ".cache"
+        try:
+            base = Path.home() / _CACHES.get(sys.platform, ".cache")
+        except RuntimeError:
+            base = Path(tempfile.gettempdir())
+            if sys.platform != "win32":  # where that folder is the user's own
+                base = base / f"cache-{os.getuid()}"
     return base / "scalespace-explorer" / "pyramids"
 
 
 def mip_path(folder: Path, mip: int) -> Path:
     """File of the averages over blocks of `2**mip` pixels."""
     return folder / f"level-{mip:02d}.u8"
+
+
+def is_built(
+    path: Path,
+    crop: Box | None = None,
+    max_density: float | None = None,
+    cache_dir: Path | None = None,
+) -> bool:
+    """Whether `find_or_build` would find the pyramid in the cache.
+
+    Raises:
+        OSError: The image cannot be read.
+        ValueError: It is a damaged tile pyramid.
+    """
+    _, parent, name = _key(path, crop, max_density, cache_dir)
+    return _read_meta(parent / name) is not None
 
 
 def find_or_build(
@@ -90,32 +115,40 @@ def find_or_build(
         OSError: The image cannot be read, or the cache cannot be written (no room, for example).
         ValueError: The file is not an image that libvips can decode, or `crop` misses it.
     """
-    try:
-        state = picture_state(path.resolve(strict=True))
-    except OSError as error:
-        raise OSError(
-            error.errno, f"{path} cannot be read: {error.strerror}. Check the path."
-        ) from error
-    path, size, mtime = state.path, state.num_bytes, state.mtime_ns
-    key = repr((str(path), size, mtime, crop, max_density, _FORMAT))
-    name = hashlib.sha256(key.encode()).hexdigest()[:24]
-    parent = cache_dir if cache_dir is not None else default_cache_dir()
+    state, parent, name = _key(path, crop, max_density, cache_dir)
     folder = parent / name
     files = _read_meta(folder)
     if files is None:
-        picture = open_picture(path)
+        picture = open_picture(state.path)
         box = _check_crop(crop, picture.size_wh, state.name)
         shrink = _shrink_factor(box, max_density)
         with _disk_errors(parent):
             parent.mkdir(parents=True, exist_ok=True)
             _remove_stale(parent, name)
-            temp = Path(tempfile.mkdtemp(prefix=f"{name}.tmp-{os.getpid()}-", dir=parent))
+            # Not by tempfile: others who share the cache may read what becomes the pyramid.
+            temp = parent / f"{name}.tmp-{os.getpid()}-{secrets.token_hex(4)}"
+            temp.mkdir()
             try:
                 files = _build(picture, state.name, box, shrink, temp, progress)
                 _move_into_place(temp, folder)
             finally:
                 shutil.rmtree(temp, ignore_errors=True)
     return folder, files
+
+
+def _key(
+    path: Path, crop: Box | None, max_density: float | None, cache_dir: Path | None
+) -> tuple[PictureState, Path, str]:
+    """What lies at `path`, and the folder and name of its pyramid."""
+    try:
+        state = picture_state(path.resolve(strict=True))
+    except OSError as error:
+        raise OSError(
+            error.errno, f"{path} cannot be read: {error.strerror}. Check the path."
+        ) from error
+    key = repr((str(state.path), state.num_bytes, state.mtime_ns, crop, max_density, _FORMAT))
+    name = hashlib.sha256(key.encode()).hexdigest()[:24]
+    return state, cache_dir if cache_dir is not None else default_cache_dir(), name
 
 
 def _check_crop(crop: Box | None, size_wh: tuple[int, int], name: str) -> Box:

@@ -12,7 +12,7 @@ from model.data.doctor_findings import Findings
 from model.data.doctor_spectrum import detail_end, luma
 from model.data.large import LargeImage, open_picture
 from model.data.report import ERROR, NOTE, WARNING, ImageFacts, Item
-from model.pyramid_build import Progress, default_cache_dir
+from model.pyramid_build import Progress, default_cache_dir, is_built
 from model.scale import level_of_density
 
 _WINDOW_PX = 128
@@ -66,13 +66,14 @@ def image_facts(
     needed = math.ceil(width * height * _PYRAMID_BYTES_PER_PX)
     free = _free_bytes(default_cache_dir())
     _add_findings(found, name, (width, height), patch_size, finest, below, plain)
-    if free is not None and needed * _MARGIN > free:
+    if free is not None and needed * _MARGIN > free and not _is_kept(picture.path):
         text = f"needs {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free; free some."
         found.add(
             "disk",
-            ERROR,
+            WARNING,
             "No room for the picture's pyramid.",
-            "Free some disk space, or name another folder with --cache.",
+            "Free some disk space, or name a folder on a larger disk: with XDG_CACHE_HOME, or with "
+            "--cache for training.",
             [Item(name, text)],
         )
     return ImageFacts(
@@ -86,6 +87,14 @@ def image_facts(
         pyramid_bytes=needed,
         free_bytes=free,
     )
+
+
+def _is_kept(path: Path) -> bool:
+    """Whether the cache has the pyramid already, so that it needs no more room."""
+    try:
+        return is_built(path)
+    except (ValueError, OSError):
+        return False
 
 
 def _add_findings(

@@ -16,7 +16,7 @@ from PIL import Image
 
 from kernels.resample import resample
 from model.pyramid import ImagePyramid
-from model.pyramid_build import default_cache_dir, mip_path
+from model.pyramid_build import default_cache_dir, is_built, mip_path
 from model.space import Window, to_uint8, window_around
 
 RNG = np.random.default_rng(7)
@@ -364,3 +364,29 @@ def test_batches_are_checked(scene: tuple[ImagePyramid, np.ndarray]) -> None:
 def test_the_cache_follows_the_custom_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
     assert default_cache_dir() == Path("/somewhere/scalespace-explorer/pyramids")
+
+
+def test_without_a_home_the_cache_is_among_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    ImagePyramid.open(save(tmp_path / "a.png", random_pixels(20, 20))).close()
+    assert default_cache_dir().is_relative_to(tmp_path) and default_cache_dir().is_dir()
+
+
+def test_a_pyramid_in_the_cache_is_known_and_may_be_read_by_whoever_may_read_there(
+    tmp_path: Path,
+) -> None:
+    path, cache = save(tmp_path / "a.png", random_pixels(20, 20)), tmp_path / "cache"
+    assert not is_built(path, cache_dir=cache)
+    ImagePyramid.open(path, cache_dir=cache).close()
+    assert is_built(path, cache_dir=cache)
+    assert not is_built(path, crop=(0, 0, 10, 10), cache_dir=cache)
+    (folder,) = cache.iterdir()
+    assert folder.stat().st_mode == cache.stat().st_mode

@@ -18,6 +18,7 @@ from model.data.doctor_spectrum import band_powers, detail_end, judge, luma, sha
 from model.data.patches import PatchCollection, open_data
 from model.data.report import Count, DoctorReport, Finding, Item, Octave, PatchFacts, PresetCost
 from model.presets import PRESETS
+from model.pyramid import ImagePyramid
 from tests.model.data.doctor_sets import P, cut, picture, png, write_folder
 
 NO_COSTS = DoctorConfig(costs=False)
@@ -156,6 +157,19 @@ def test_a_large_picture_is_read_once_and_its_magnification_named(tmp_path: Path
     assert image.pyramid_bytes == 1024 * 768 * 4
     quick = inspect_data(tmp_path / "big.png", replace(NO_COSTS, quick=True))
     assert quick.image is not None and quick.image.detail_level is None
+
+
+def test_room_for_a_pyramid_is_asked_for_until_it_is_there_and_forbids_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("model.data.doctor_image._free_bytes", lambda folder: 1000)
+    Image.fromarray(picture(128)).save(tmp_path / "big.png")
+    report = inspect_data(tmp_path / "big.png", NO_COSTS)
+    (disk,) = (f for f in report.findings if f.kind == "disk")
+    assert report.usable and "XDG_CACHE_HOME" in disk.advice and "--cache" in disk.advice
+    ImagePyramid.open(tmp_path / "big.png").close()
+    assert "disk" not in {f.kind for f in inspect_data(tmp_path / "big.png", NO_COSTS).findings}
 
 
 @pytest.mark.parametrize("layout", ["dz", "zoomify"])
