@@ -13,7 +13,7 @@ import numpy as np
 from model.data.images import ImageError
 from model.data.patches import PatchCollection
 from model.placement.config import Placement, PlacementConfig
-from model.placement.place import PlacementState, place_patches
+from model.placement.place import NothingToSeek, PlacementState, place_patches
 from model.placement.places_csv import (
     PlacedFile,
     fingerprint,
@@ -91,6 +91,7 @@ def place_collection(
     done = 0
     places: list[Placement | None] = [None] * len(data.patches)
     field_sizes: dict[str, tuple[float, float]] = {}
+    sought, nothing = 0, None
     for scene in dict.fromkeys(patch.scene for patch in data.patches):
         rows = np.array(
             [i for i, p in enumerate(data.patches) if p.scene == scene and readable[i]], np.int64
@@ -114,11 +115,22 @@ def place_collection(
         state = states.get(scene)
         if state is None and begin is not None:
             state = begin(rows, own, levels[rows])
-        result = place_patches(own, levels[rows], config, scene_progress, state=state, save=save)
+        done += len(rows)
+        try:
+            result = place_patches(
+                own, levels[rows], config, scene_progress, state=state, save=save
+            )
+        except NothingToSeek as error:  # the other scenes may be sound
+            nothing = error
+            for row in rows[~np.isnan(levels[rows])].tolist():
+                places[row] = unplaced(data.patches[row].level, "blank")
+            continue
+        sought += 1
         field_sizes[scene] = result.field_size
         for index, row in enumerate(rows.tolist()):
             places[row] = result[index]
-        done += len(rows)
+    if nothing is not None and not sought:
+        raise nothing
     files = tuple(
         PlacedFile(
             patch.name,

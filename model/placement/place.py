@@ -61,6 +61,10 @@ class PlacementState:
     """Index into the reasons; 0 is placed, 1 waits. int64 [N]."""
 
 
+class NothingToSeek(ValueError):
+    """Every patch of a picture is blank or without level."""
+
+
 Save = Callable[[PlacementState], None]
 """Called after every half octave."""
 
@@ -92,6 +96,7 @@ def place_patches(
 
     Raises:
         ValueError: The arguments do not fit together, or nothing can be placed.
+        NothingToSeek: Every patch is blank or without level.
     """
     config = PlacementConfig() if config is None else config
     levels = np.asarray(levels, np.float64)
@@ -205,7 +210,7 @@ class _Run:
         """Put the patch at the origin, among the coarsest, in which most others find a place."""
         waiting = (self._statuses() == _WAITING).nonzero()[:, 0]
         if len(waiting) == 0:
-            raise ValueError("every patch is blank or without level; there is nothing to place.")
+            raise NothingToSeek("every patch is blank or without level; there is nothing to place.")
         waiting = waiting[torch.argsort(self._labels[waiting], stable=True)]
         best, best_count = waiting[:1], -1
         for anchor in waiting[:_ANCHORS].split(1):

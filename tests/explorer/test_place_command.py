@@ -146,6 +146,28 @@ def test_scenes_are_placed_each_by_itself(tmp_path: Path) -> None:
         assert (tmp_path / f"c-{scene}.png").exists()
 
 
+def test_a_scene_of_blank_patches_does_not_stop_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    rows = [[*row[:2], "sun"] for row in write_scene(folder, "sun-", 6, 36)]
+    for number in range(3):
+        Image.new("RGB", (SIDE, SIDE), (9, 9, 9)).save(folder / f"{number}.png")
+        rows.append([f"{number}.png", "" if number == 2 else float(number), "fog"])
+    lines = ["file,log2_zoom,scene"] + [",".join(map(str, row)) for row in rows]
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+    assert run(folder, "--out", tmp_path / "p.csv") == 0
+    places = read(tmp_path / "p.csv")
+    assert [places[f"{n}.png"]["reason"] for n in range(3)] == ["blank", "blank", "no level"]
+    assert "fog: 0 of 3 patches placed (2 blank, 1 no level)" in capsys.readouterr().out
+    assert sum(row["status"] == "placed" for row in places.values()) >= 34
+    for file in folder.glob("sun-*"):
+        file.unlink()
+    with pytest.raises(ValueError, match="blank or without level"):
+        run(folder, "--out", tmp_path / "p.csv")
+
+
 def test_wrong_usage_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"must end in \.csv"):
         run(tmp_path, "--out", tmp_path / "places.txt")
