@@ -245,7 +245,9 @@ Write = Callable[[str, bytes], None]
 @contextlib.contextmanager
 def _sink(out: Path, zipped: bool) -> Iterator[Write]:
     """Takes files by name; they appear at `out` together, once all are written."""
-    temp = Path(tempfile.mkdtemp(prefix=f".{out.name}.tmp-", dir=out.parent))
+    out = out.resolve()
+    place = out if out.is_dir() else out.parent
+    temp = Path(tempfile.mkdtemp(prefix=f".{out.name}.tmp-", dir=place))
     try:
         if zipped:
             part = temp / out.name
@@ -263,9 +265,12 @@ def _sink(out: Path, zipped: bool) -> Iterator[Write]:
             path.write_bytes(data)
 
         yield write
-        if out.is_dir():
-            out.rmdir()  # empty, see `check_target`
-        folder.rename(out)
+        if not out.is_dir():
+            folder.rename(out)
+            return
+        # It was empty, see `check_target`, and stays: it may be a disk, or where one works.
+        for path in sorted(folder.iterdir()):
+            path.rename(out / path.name)
     finally:
         shutil.rmtree(temp, ignore_errors=True)
 

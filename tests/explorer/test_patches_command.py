@@ -58,6 +58,19 @@ def test_a_set_is_cut_and_its_path_printed(
         assert (np.abs(patch.center_xy) <= room + 1e-6).all()
 
 
+@pytest.mark.parametrize("form", ["dataset.json", "folders"])
+def test_the_folder_that_one_is_in_can_be_filled(
+    tmp_path: Path, picture: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    words = ["--count", 5, "--levels", 0, 2, "--patch-size", 16, "--form", form]
+    assert command(picture, "--out", ".", *words, "--cache", tmp_path / "cache") == 0
+    assert Path(".").samefile(here) and len(opened(here)) == len(opened(Path("."))) == 5
+    assert not list(here.glob(".*"))
+
+
 def test_forms_and_sources_give_the_same_patches(tmp_path: Path, picture: Path) -> None:
     cache = ["--cache", tmp_path / "cache", "--seed", 3, "--patch-size", 16]
     words = ["--per-octave", 3, 9, "--levels", 0, 2, "--level-step", 0.5, *cache]
