@@ -10,38 +10,65 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
 
 from explorer.places import Places
-from explorer.shipped import PAINTING, SAMPLE_PATCHES, shipped
+from explorer.shipped import SAMPLE_PATCHES, SCENES, shipped
 from explorer.view_links import StillView, ViewError, is_link, scene_name
+from model.data.labels import DATASET_JSON, IMAGE_SUFFIXES, is_chunk, is_hidden, octave_of
 
 log = logging.getLogger(__name__)
 _PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 _FILMS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
-_DATA_FILES = ("dataset.json", "labels.csv")
+_DATA_FILES = (DATASET_JSON, "labels.csv")
+_RUN_FILES = ("config.json", "state.resume")
+_CSV = "*.[cC][sS][vV]"
 _MAX_LOOK = 200
 _NAME_CHARS = 60
 
 
 def is_data_folder(folder: Path) -> bool:
-    """Whether the folder holds pictures to train from, rather than a run or a tile pyramid."""
+    """Whether the folder holds pictures to train from, rather than a run or a tile pyramid.
+
+    As `model.data.patches.open_data` reads it, by a look at some of its names.
+    """
     if any((folder / name).exists() for name in _DATA_FILES):
         return True
-    if any(folder.glob("*.safetensors")) or any(folder.glob("*.dzi")):
+    if _is_run(folder) or any(folder.glob("*.safetensors")):
         return False
-    if (folder / "ImageProperties.xml").exists():
+    tiles = folder.name.endswith("_files") and folder.with_name(f"{folder.name[:-6]}.dzi").exists()
+    if tiles or (folder / "ImageProperties.xml").exists():
         return False
-    names = [p for _, p in zip(range(_MAX_LOOK), folder.iterdir(), strict=False)]
-    here = any(p.suffix.lower() in _PICTURES for p in names)
-    scenes = any((p / name).is_file() for p in names for name in _DATA_FILES)
-    return (
-        here
-        or scenes
-        or any(p.is_dir() and p.name.lstrip("-").isdigit() and any(p.glob("*.*")) for p in names)
-    )
+    found = [p for p in islice(folder.iterdir(), _MAX_LOOK) if not is_hidden(p.name)]
+    suffixes = {p.suffix.lower() for p in found if p.is_file()}
+    if suffixes & IMAGE_SUFFIXES:
+        return True
+    if ".dzi" in suffixes:
+        return False
+    folders = [p for p in found if p.is_dir()]
+    return ".csv" in suffixes or any(_is_octave(p) or _has_labels(p) for p in folders)
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a training wrote here; its places and its picture are no data set."""
+    return any((folder / name).exists() for name in _RUN_FILES)
+
+
+def _is_octave(folder: Path) -> bool:
+    """Whether the folder is of one octave, or a numbered part of many files."""
+    if octave_of(folder.name) is None and not is_chunk(folder.name):
+        return False
+    return any(not is_hidden(p.name) for p in folder.glob("*"))
+
+
+def _has_labels(folder: Path) -> bool:
+    """Whether the folder may be one scene of several."""
+    if any((folder / name).is_file() for name in _DATA_FILES):
+        return True
+    return not _is_run(folder) and any(folder.glob(_CSV))
 
 
 class Arrivals(QObject):
@@ -123,12 +150,13 @@ class Arrivals(QObject):
             thread.join(timeout_s)
 
     def find_scene(self, view: StillView) -> str | None:
-        """The path of the scene that `view` was taken in: shipped, or opened before."""
+        """The path of the scene that `view` was taken in: opened before, or shipped."""
         if not view.name:
             return None
         candidates = [*self._recent()]
-        with contextlib.suppress(FileNotFoundError):
-            candidates.append(str(shipped(PAINTING)))
+        for scene in SCENES.values():
+            with contextlib.suppress(FileNotFoundError):
+                candidates.append(str(shipped(scene)))
         for path in candidates:
             if scene_name(path) == view.name and Path(path).exists():
                 return path
