@@ -246,16 +246,16 @@ class TrainingThread:
         if run.trainer.device.type != "cpu":
             self._pace = ThreadPace(1)  # it waits for the GPU, not for a core
         try:
-            run.trainer.breathe = self._breathe
-            self._steps(run)
-            self._publish(run)
+            try:
+                run.trainer.breathe = self._breathe
+                self._steps(run)
+                self._publish(run)
+            finally:
+                self._end_placing(run)
+                close(run.source)
         except _Discarded:
-            self._end_placing(run)
-            remove_run(folder)
+            remove_run(folder)  # after its picture is closed: Windows keeps what is open
             raise
-        finally:
-            self._end_placing(run)
-            close(run.source)
         return run.trainer.finished
 
     def _steps(self, run: Run) -> None:

@@ -335,5 +335,6 @@ def _disk_errors(parent: Path) -> Iterator[None]:
         raise OSError(
             error.errno,
             f"the pyramid cannot be written to {parent}: {reason}. "
-            "Make room there, or set XDG_CACHE_HOME to a folder on a larger disk.",
+            "Make room there, or name a folder on a larger disk: with XDG_CACHE_HOME, or with "
+            "--cache for training.",
         ) from error

@@ -57,7 +57,7 @@ from model.space import ScaleSpace
 from model.tone import even_tone
 from model.trainer import Diverged, Trainer, TrainingStatus
 from model.training_data import RunData
-from model.training_sets import MOSAIC, PLACES
+from model.training_sets import MOSAIC, PLACES, PYRAMID
 from model.training_stages import STAGES
 
 if TYPE_CHECKING:
@@ -557,7 +557,7 @@ def remove_run(folder: Path) -> None:
     names += (PLACES, unfinished, FRAME, MOSAIC)
     for file in [*(folder / name for name in names), *folder.glob(".*.part")]:
         file.unlink(missing_ok=True)
-    for name in ("samples", STAGES, EVENTS):
+    for name in ("samples", STAGES, PYRAMID, EVENTS):
         if (folder / name).is_dir():
             shutil.rmtree(folder / name)
     with contextlib.suppress(OSError):

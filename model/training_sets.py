@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from model.pyramid import ImagePyramid
 from model.scenes import ScenesData
 from model.training_data import PatchData, PlacedData
 
-PLACES, MOSAIC = "places.csv", "mosaic.tif"
+PLACES, MOSAIC, PYRAMID = "places.csv", "mosaic.tif", "pyramid"
 _LEAST_DETAIL_PX = 512
 """Pixels of the shorter side that the map of what is known where has cells for, at least."""
 Report = Callable[[str, float], None]
@@ -143,7 +144,8 @@ def placed_data(
         collection: Patches of one scene with levels, or photographs without any label.
         folder: Of the run.
         patch_size: Pixels.
-        cache: For the pyramid of the composed picture; None takes the user's.
+        cache: For the pyramid of the composed picture; None keeps it in `folder`: nobody else
+            has that picture, and it goes with the run.
         report: See `Report`.
         reuse: Take the table, the frame and the picture that are in `folder`: a run on the same
             data goes on.
@@ -191,7 +193,8 @@ def placed_data(
     mosaic = folder / MOSAIC
     if not reuse:
         mosaic.unlink(missing_ok=True)
-    return composed_data(patches, frame, mosaic, cache, report)
+        shutil.rmtree(folder / PYRAMID, ignore_errors=True)
+    return composed_data(patches, frame, mosaic, cache or folder / PYRAMID, report)
 
 
 def _drop_other_state(collection: PatchCollection, table: Path) -> None:
@@ -203,7 +206,7 @@ def _drop_other_state(collection: PatchCollection, table: Path) -> None:
 
 
 def composed_data(
-    patches: PatchSet, frame: Frame | None, mosaic: Path, cache: Path | None, report: Report
+    patches: PatchSet, frame: Frame | None, mosaic: Path, cache: Path, report: Report
 ) -> PlacedData:
     """The picture that placed patches make, and the patches.
 
@@ -211,7 +214,7 @@ def composed_data(
         patches: Some of which are placed.
         frame: Where the field lies; None: around all that is placed.
         mosaic: The picture's file; one that is there is taken as it is.
-        cache: For its pyramid; None takes the user's.
+        cache: For its pyramid.
         report: See `Report`.
 
     Raises:

@@ -99,7 +99,8 @@ class Recipe:
     licence: str = ""
     """Text for the checkpoint's head."""
     cache: str | None = None
-    """Folder where the image's pyramid is kept; None: the user's cache."""
+    """Folder where the image's pyramid is kept; None: the user's cache, and the run's own folder
+    for the picture that patches make."""
     autosave_seconds: float | None = None
     """From save to save; None: the preset's."""
     augment: str = ""

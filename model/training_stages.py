@@ -99,7 +99,7 @@ class Placing:
             collection: Patches of one scene; it is closed by `close`.
             folder: Of the run.
             patch_size: Pixels.
-            cache: For the pyramid of the whole picture; None takes the user's.
+            cache: For the pyramid of the whole picture; None keeps it with the run.
             resume: The run goes on.
             report: See `Report`.
 

@@ -21,9 +21,9 @@ from model.placement.frame import FRAME
 from model.placement.place import PlacementState
 from model.placement.places_csv import state_path
 from model.pyramid import ImagePyramid
-from model.runs import CHECKPOINT, STATE
+from model.runs import CHECKPOINT, STATE, remove_run
 from model.space import Window
-from model.training_sets import MOSAIC, PLACES, placed_data, unplaced_data
+from model.training_sets import MOSAIC, PLACES, PYRAMID, placed_data, unplaced_data
 from model.training_setup import Recipe, prepare
 from tests.model.pictures import save_octaves
 
@@ -72,6 +72,19 @@ def test_patches_without_a_place_become_the_picture(
     again = placed_data(open_patches(patches), run, 64, cache, nothing_to_do, reuse=True)
     assert np.array_equal(again.detail, data.detail)
     again.pyramid.close()
+
+
+def test_the_picture_that_patches_make_stays_and_goes_with_their_run(
+    scene: tuple[ImagePyramid, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    run = tmp_path / "run"
+    for reuse in (False, True, False):
+        placed_data(open_patches(scene[1]), run, 64, None, quiet, reuse).pyramid.close()
+        assert len(list((run / PYRAMID).iterdir())) == 1
+    assert not (tmp_path / "cache").exists()
+    remove_run(run)
+    assert not run.exists()
 
 
 def test_the_places_of_other_data_in_the_folder_are_not_taken(
