@@ -34,7 +34,8 @@ from model import open_scale_space
 from model.best_so_far import BEST, BEST_DISCRIMINATOR
 from model.data.cut import CutConfig, write_patches
 from model.pyramid import ImagePyramid
-from model.runs import CHECKPOINT, CONFIG, DISCRIMINATOR, LOG, STATE, load_config
+from model.run_files import CHECKPOINT, CONFIG, LOG, STATE
+from model.runs import DISCRIMINATOR, load_config
 
 _FILES = (CONFIG, STATE, LOG, CHECKPOINT, DISCRIMINATOR, BEST, BEST_DISCRIMINATOR)
 _LONGEST_S = 16.0

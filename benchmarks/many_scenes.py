@@ -43,7 +43,7 @@ from model.metrics.layout import LOW_PASS_PX
 from model.metrics.windows import render_all
 from model.presets import PRESETS
 from model.pyramid import ImagePyramid
-from model.runs import CHECKPOINT, LOG, STATE
+from model.run_files import CHECKPOINT, LOG, STATE
 from model.scale import whole_levels
 from model.space import ScaleSpace, Window
 from model.training_setup import Recipe, close, prepare

@@ -31,7 +31,7 @@ from benchmarks.tables import table, write_json
 from model.metrics.fidelity import psnr
 from model.placement.frame import Gauge, boxed
 from model.pyramid import ImagePyramid
-from model.runs import CHECKPOINT
+from model.run_files import CHECKPOINT
 from model.space import ScaleSpace
 from model.training_sets import PLACES
 

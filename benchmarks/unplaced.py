@@ -45,7 +45,8 @@ from model.metrics import EvaluationConfig, evaluate
 from model.presets import Preset
 from model.pyramid import ImagePyramid
 from model.rendering import render_view
-from model.runs import CHECKPOINT, STATE, RunTick
+from model.run_files import CHECKPOINT, STATE
+from model.runs import RunTick
 from model.sampling import draw_windows
 from model.scale import Lattice, density
 from model.space import ScaleSpace, Window, check_batch

@@ -36,6 +36,7 @@ from explorer.stills import STILL_FORMATS, check_still, write_still
 from explorer.view_links import StillView, scene_name
 from explorer.view_metadata import view_text, xmp_packet
 from model.latent import Latent, Seed, blend, mix, seed_from_json, truncated
+from model.run_files import run_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -118,7 +119,8 @@ def open(
     from model import open_scale_space
 
     file = shipped(PAINTING) if path is None else Path(path)
-    return Scene(open_scale_space(file, device, precision, progress=progress), scene_name(file))
+    space = open_scale_space(file, device, precision, progress=progress)
+    return Scene(space, scene_name((run_of(file) or file).resolve()))
 
 
 class Scene:

@@ -19,12 +19,13 @@ from explorer.places import Places
 from explorer.shipped import SAMPLE_PATCHES, SCENES, shipped
 from explorer.view_links import StillView, ViewError, is_link, scene_name
 from model.data.labels import DATASET_JSON, IMAGE_SUFFIXES, is_chunk, is_hidden, octave_of
+from model.run_files import CONFIG, STATE, is_run, run_of
 
 log = logging.getLogger(__name__)
 _PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 _FILMS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
 _DATA_FILES = (DATASET_JSON, "labels.csv")
-_RUN_FILES = ("config.json", "state.resume")
+_RUN_FILES = (CONFIG, STATE)
 _CSV = "*.[cC][sS][vV]"
 _MAX_LOOK = 200
 _NAME_CHARS = 60
@@ -128,7 +129,7 @@ class Arrivals(QObject):
             return suffix in _PICTURES
         else:
             self.open_asked.emit(what)
-            if (path / "state.resume").is_file():
+            if is_run(path):
                 self.run_come.emit(what)
             return True
         return False
@@ -158,7 +159,9 @@ class Arrivals(QObject):
             with contextlib.suppress(FileNotFoundError):
                 candidates.append(str(shipped(scene)))
         for path in candidates:
-            if scene_name(path) == view.name and Path(path).exists():
+            run = run_of(Path(path))
+            names = {scene_name(path), scene_name(run.resolve() if run is not None else path)}
+            if view.name in names and Path(path).exists():
                 return path
         return None
 

@@ -43,6 +43,7 @@ from explorer.stills import write_still
 from explorer.tile_grid import APRON_PX, TileKey
 from explorer.view_links import StillView, scene_name, view_from_json
 from model.latent import Seed, seed_to_json
+from model.run_files import run_of
 from model.scale import density, level_of_density
 
 if TYPE_CHECKING:
@@ -58,13 +59,6 @@ _REMEMBERED_TILES = 1024
 _ROOT_PX = 1 << 17
 _MIN_BATCH = 2.0
 _GIVE_BACK_S = 3.0
-
-
-def _run_of(path: str, is_live: bool) -> str:
-    """The folder of the run that `path` is, or is a checkpoint of; '' where it is of none."""
-    place = Path(path)
-    folder = place if is_live or place.is_dir() else place.parent
-    return str(folder.resolve()) if is_live or (folder / "state.resume").is_file() else ""
 
 
 class InferenceThread:
@@ -244,8 +238,10 @@ class InferenceThread:
         seed: Seed = request.seed if live is not None and has_latents else 0
         root = _render_root(space, seed)
         left_gpu = str(getattr(self._space, "device", "cpu")) != "cpu"
-        self._space, self._path, self._name = space, request.path, scene_name(request.path)
-        self._run_folder = _run_of(request.path, live is not None)
+        self._space, self._path = space, request.path
+        run = Path(request.path) if live is not None else run_of(Path(request.path))
+        self._run_folder = "" if run is None else str(run.resolve())
+        self._name = scene_name(self._run_folder or request.path)
         self._done.clear()
         self._exact, self._exact_done = None, (None, 0)
         if left_gpu:

@@ -38,6 +38,7 @@ from explorer.training_messages import (
     TrainingTick,
     WeightsReady,
 )
+from model.run_files import is_run
 from model.training_setup import Recipe
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ class TrainingThread:
             pass
         except Exception as error:  # noqa: BLE001  # the thread's boundary: it becomes a value
             self._tell_failure("Training ended", error)
-        kept = self._is_ours and (Path(self.recipe.folder) / "state.resume").exists()
+        kept = self._is_ours and is_run(Path(self.recipe.folder))
         self._mailbox.put(TrainingEnded(self.recipe.folder, kept, finished))
 
     def _train(self) -> bool:

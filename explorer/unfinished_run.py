@@ -7,6 +7,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QLockFile
 
+from model.run_files import is_run
 from model.training_setup import Recipe, recipe_from_json
 
 FILE, LOCK = "unfinished-run.json", "training.lock"
@@ -58,4 +59,4 @@ class UnfinishedRun:
             recipe = recipe_from_json(values)
         except (OSError, ValueError, AttributeError):
             return None
-        return recipe if (Path(recipe.folder) / "state.resume").exists() else None
+        return recipe if is_run(Path(recipe.folder)) else None

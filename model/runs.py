@@ -50,6 +50,7 @@ from model.placement.frame import FRAME
 from model.placement.places_csv import state_path
 from model.precision import choose_dtype
 from model.presets import Preset
+from model.run_files import CHECKPOINT, CONFIG, LOG, STATE
 from model.sample_distance import SampleDistance
 from model.samples import save_samples
 from model.scale import density
@@ -63,12 +64,6 @@ from model.training_stages import STAGES
 if TYPE_CHECKING:
     from model.training_stages import Placing
 
-CONFIG, LOG, STATE, CHECKPOINT = (
-    "config.json",
-    "log.jsonl",
-    "state.resume",
-    "checkpoint.safetensors",
-)
 DISCRIMINATOR = discriminator_beside(CHECKPOINT).name
 TICK_STEPS = 20
 RECOVERIES = 5

@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from model.run_files import CONFIG, LOG, is_run
+
 if TYPE_CHECKING:
     from model.config import GeneratorConfig
     from model.discriminator import Discriminator
@@ -165,10 +167,10 @@ def find_run(folder: Path) -> KnownRun:
         OSError: A file cannot be read.
     """
     try:
-        data = json.loads((folder / "config.json").read_text(encoding="utf-8"))["data"]
-        if not (folder / "state.resume").exists():
+        data = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["data"]
+        if not is_run(folder):
             raise ValueError("nothing is saved yet")
-        log = folder / "log.jsonl"
+        log = folder / LOG
         lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
         # The last line may be cut off: a kill leaves it so.
         ticks = [json.loads(line) for line in lines[-2:] if line.endswith("}")]

@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
     folder = Path(args.out)
     if args.resume and not folder.is_dir():
         raise UsageError(f"--resume needs an existing run, {folder} does not exist.")
-    from model.runs import CHECKPOINT
+    from model.run_files import CHECKPOINT
     from model.trainer import Diverged
     from model.training_setup import close, prepare
 

@@ -14,7 +14,7 @@ from benchmarks import many_scenes
 from benchmarks.procedural import rock
 from model.config import DiscriminatorConfig, GeneratorConfig, TrainConfig
 from model.presets import PRESETS, Preset
-from model.runs import CHECKPOINT
+from model.run_files import CHECKPOINT
 from model.space import Window
 from tests.benchmarks.conftest import Waves
 

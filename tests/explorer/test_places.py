@@ -343,6 +343,7 @@ def test_a_view_of_one_run_is_not_taken_for_one_of_another(
         (tmp_path / run).mkdir()
         (tmp_path / run / "state.resume").write_bytes(b"")
         files.append(tmp_path / run / "checkpoint.safetensors")
+        files[-1].touch()
     app = make_app(store=store)
     until_exact(qtbot, app)
     places, seen = app.window.places, []
@@ -353,6 +354,8 @@ def test_a_view_of_one_run_is_not_taken_for_one_of_another(
         seen.append(places.here())
     assert [view.name for view in seen] == ["stars", "waves"]
     assert [places.is_here(view) for view in seen] == [False, True]
+    assert [app.window.arrivals.find_scene(view) for view in seen] == list(map(str, files))
+    assert [app.inference._name, app.inference._run_folder] == ["waves", str(tmp_path / "waves")]
     for view in seen:  # as they were called before
         old = replace(view, name="checkpoint")
         assert places.is_here(old) == (view is seen[1])

@@ -16,7 +16,7 @@ from model.data.cut import CutConfig, write_patches
 from model.placement import frame as frames
 from model.placement.frame import FRAME
 from model.pyramid import ImagePyramid
-from model.runs import LOG, STATE
+from model.run_files import LOG, STATE
 from model.training_sets import PLACES
 from model.training_stages import STAGES, Placing
 from tests.explorer.test_training_thread import Watched

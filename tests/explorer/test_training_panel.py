@@ -30,7 +30,7 @@ from explorer.training_messages import SAVING, LiveSpace, Phase, SamplesSaved, T
 from explorer.training_thread import BesideConfig
 from explorer.unfinished_run import FILE, UnfinishedRun
 from model.data.report import DoctorReport, PatchFacts
-from model.runs import CHECKPOINT, STATE
+from model.run_files import CHECKPOINT, STATE
 from tests.explorer.conftest import MakeApp
 from tests.explorer.fakes import FakeSpace
 from tests.explorer.hands import drop, wheel

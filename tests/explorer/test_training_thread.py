@@ -25,7 +25,8 @@ from explorer.training_messages import (
     WeightsReady,
 )
 from explorer.training_thread import BesideConfig, TrainingThread
-from model.runs import CHECKPOINT, CONFIG, STATE, Run
+from model.run_files import CHECKPOINT, CONFIG, STATE
+from model.runs import Run
 from model.torch_threads import set_torch_threads
 from model.trainer import Trainer
 from model.training_setup import Recipe, prepare, recipe_from_json

@@ -18,7 +18,7 @@ from PIL import Image
 from explorer.cli import run as run_cli
 from model.checkpoints import load_generator_space
 from model.distributed import Ranks, join_ranks
-from model.runs import CHECKPOINT, LOG
+from model.run_files import CHECKPOINT, LOG
 from tests.model import ranks as worker
 from tests.model.small import small_generator
 

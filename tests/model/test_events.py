@@ -14,7 +14,8 @@ from PIL import Image
 
 from explorer.cli import run as run_cli
 from model.events import FOLDER, Events
-from model.runs import LOG, RunTick
+from model.run_files import LOG
+from model.runs import RunTick
 
 
 def tick(step: int, loss: float, note: str = "") -> RunTick:

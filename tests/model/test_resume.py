@@ -19,7 +19,8 @@ from safetensors.torch import load_file, save_file
 from model import runs
 from model.header import read_header
 from model.pyramid import ImagePyramid
-from model.runs import CHECKPOINT, STATE, Run, load_config, with_budget
+from model.run_files import CHECKPOINT, STATE
+from model.runs import Run, load_config, with_budget
 from model.training_data import PictureData
 from tests.model.small import TRAIN, small_preset
 

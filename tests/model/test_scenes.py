@@ -19,8 +19,9 @@ from model.data.patches import open_patches
 from model.discriminator import Discriminator, spread
 from model.generator import Generator
 from model.losses import diversity
-from model.runs import CHECKPOINT, LOG, load_state, save_state
+from model.run_files import CHECKPOINT, LOG
 from model.runs import CONFIG as RUN_CONFIG
+from model.runs import load_state, save_state
 from model.sampling import draw_windows
 from model.scenes import ScenesData
 from model.trainer import Trainer

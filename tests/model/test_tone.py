@@ -17,7 +17,8 @@ from model.generator_space import GeneratorSpace
 from model.metrics.windows import random_windows, render_all
 from model.presets import Preset
 from model.pyramid import ImagePyramid
-from model.runs import CHECKPOINT, Run
+from model.run_files import CHECKPOINT
+from model.runs import Run
 from model.space import ScaleSpace, to_uint8
 from model.tone import even_tone
 from model.training_data import PatchData, PictureData

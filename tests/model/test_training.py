@@ -25,7 +25,8 @@ from model.generator_space import GeneratorSpace
 from model.header import read_header
 from model.presets import PRESETS
 from model.pyramid import ImagePyramid
-from model.runs import CHECKPOINT, LOG, STATE, Run, RunTick
+from model.run_files import CHECKPOINT, LOG, STATE
+from model.runs import Run, RunTick
 from model.sampling import LevelShare, draw_level, draw_windows
 from model.space import Window
 from model.trainer import Diverged, Trainer

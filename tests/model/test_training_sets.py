@@ -21,7 +21,8 @@ from model.placement.frame import FRAME
 from model.placement.place import PlacementState
 from model.placement.places_csv import state_path
 from model.pyramid import ImagePyramid
-from model.runs import CHECKPOINT, STATE, remove_run
+from model.run_files import CHECKPOINT, STATE
+from model.runs import remove_run
 from model.space import Window
 from model.training_sets import MOSAIC, PLACES, PYRAMID, placed_data, unplaced_data
 from model.training_setup import Recipe, prepare

@@ -17,7 +17,8 @@ from model.placement import frame as frames
 from model.placement.frame import FRAME, boxed, place_coarsest, read_frame
 from model.presets import Preset
 from model.pyramid import ImagePyramid
-from model.runs import CONFIG, LOG, Run, remove_run
+from model.run_files import CONFIG, LOG
+from model.runs import Run, remove_run
 from model.space import Window
 from model.training_sets import MOSAIC, PLACES, placed_data
 from model.training_setup import close, prepare

@@ -13,7 +13,8 @@ from model.config import DiscriminatorConfig
 from model.discriminator import Discriminator
 from model.presets import PRESETS
 from model.pyramid import ImagePyramid
-from model.runs import CHECKPOINT, DISCRIMINATOR, Run
+from model.run_files import CHECKPOINT
+from model.runs import DISCRIMINATOR, Run
 from model.training_data import PictureData
 from model.training_setup import Recipe, _preset, close, prepare
 from tests.model.small import CONFIG, TRAIN, small_preset

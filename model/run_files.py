@@ -1,0 +1,23 @@
+"""The files in the folder of a training run, for whoever looks at them and does not train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+CONFIG, LOG, STATE, CHECKPOINT = (
+    "config.json",
+    "log.jsonl",
+    "state.resume",
+    "checkpoint.safetensors",
+)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a run that can go on lies there."""
+    return (folder / STATE).is_file()
+
+
+def run_of(path: Path) -> Path | None:
+    """The run that `path` is, or is a checkpoint of; None where it is of none."""
+    folder = path if path.is_dir() else path.parent
+    return folder if is_run(folder) else None
