@@ -33,10 +33,9 @@ from explorer.export_page import deepzoom_page
 from explorer.filming import FILM_SUFFIXES, Shots, film, film_frames, is_folder, strip
 from explorer.shipped import PAINTING, shipped
 from explorer.stills import STILL_FORMATS, check_still, write_still
-from explorer.view_links import StillView, scene_name
+from explorer.view_links import StillView, named_by, scene_name
 from explorer.view_metadata import view_text, xmp_packet
 from model.latent import Latent, Seed, blend, mix, seed_from_json, truncated
-from model.run_files import run_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -120,7 +119,7 @@ def open(
 
     file = shipped(PAINTING) if path is None else Path(path)
     space = open_scale_space(file, device, precision, progress=progress)
-    return Scene(space, scene_name((run_of(file) or file).resolve()))
+    return Scene(space, scene_name(named_by(file)))
 
 
 class Scene:

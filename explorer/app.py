@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
-from PySide6.QtGui import QIcon, QSurfaceFormat
+from PySide6.QtGui import QGuiApplication, QIcon, QSurfaceFormat
 from PySide6.QtWidgets import QApplication
 
 from explorer.camera_path import load_path
@@ -92,6 +92,14 @@ class App:
         """Take what other starts of the app were to open, while the settings say so."""
         self._listen_as_set(self.window.settings)
         self.window.settings_changed.connect(self._listen_as_set)
+        app = QGuiApplication.instance()
+        if isinstance(app, QGuiApplication):
+            app.applicationStateChanged.connect(self._listen_in_turn)
+
+    def _listen_in_turn(self, state: Qt.ApplicationState) -> None:
+        """The window that listened may have closed since."""
+        if self._hand_over is not None and state == Qt.ApplicationState.ApplicationActive:
+            self._hand_over.listen()
 
     def _listen_as_set(self, settings: Settings) -> None:
         if settings.single_window and self._hand_over is None:

@@ -17,16 +17,15 @@ from PySide6.QtCore import QObject, Signal
 
 from explorer.places import Places
 from explorer.shipped import SAMPLE_PATCHES, SCENES, shipped
-from explorer.view_links import StillView, ViewError, is_link, scene_name
+from explorer.view_links import StillView, ViewError, is_link, named_by, scene_name
 from model.data.labels import DATASET_JSON, IMAGE_SUFFIXES, is_chunk, is_hidden, octave_of
-from model.run_files import CONFIG, STATE, is_run, run_of
+from model.run_files import CONFIG, LOG, is_run
 
 log = logging.getLogger(__name__)
 _PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 _FILMS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
 _DATA_FILES = (DATASET_JSON, "labels.csv")
-_RUN_FILES = (CONFIG, STATE)
-_CSV = "*.[cC][sS][vV]"
+_BESIDE_CONFIG = (LOG, "samples", "places.csv", "frame.csv")
 _MAX_LOOK = 200
 _NAME_CHARS = 60
 
@@ -38,7 +37,7 @@ def is_data_folder(folder: Path) -> bool:
     """
     if any((folder / name).exists() for name in _DATA_FILES):
         return True
-    if _is_run(folder) or any(folder.glob("*.safetensors")):
+    if _is_training(folder) or any(folder.glob("*.safetensors")):
         return False
     tiles = folder.name.endswith("_files") and folder.with_name(f"{folder.name[:-6]}.dzi").exists()
     if tiles or (folder / "ImageProperties.xml").exists():
@@ -50,26 +49,24 @@ def is_data_folder(folder: Path) -> bool:
     if ".dzi" in suffixes:
         return False
     folders = [p for p in found if p.is_dir()]
-    return ".csv" in suffixes or any(_is_octave(p) or _has_labels(p) for p in folders)
+    return ".csv" in suffixes or any(_is_part(p) for p in folders)
 
 
-def _is_run(folder: Path) -> bool:
-    """Whether a training wrote here; its places and its picture are no data set."""
-    return any((folder / name).exists() for name in _RUN_FILES)
+def _is_training(folder: Path) -> bool:
+    """Whether a training writes or wrote here; its places and its picture are no data set."""
+    begun = (folder / CONFIG).exists() and any((folder / name).exists() for name in _BESIDE_CONFIG)
+    return is_run(folder) or begun
 
 
-def _is_octave(folder: Path) -> bool:
-    """Whether the folder is of one octave, or a numbered part of many files."""
-    if octave_of(folder.name) is None and not is_chunk(folder.name):
+def _is_part(folder: Path) -> bool:
+    """Whether the folder may be a scene, an octave or a numbered part of a set."""
+    if _is_training(folder):
         return False
-    return any(not is_hidden(p.name) for p in folder.glob("*"))
-
-
-def _has_labels(folder: Path) -> bool:
-    """Whether the folder may be one scene of several."""
-    if any((folder / name).is_file() for name in _DATA_FILES):
-        return True
-    return not _is_run(folder) and any(folder.glob(_CSV))
+    names = [p.name for p in islice(folder.iterdir(), _MAX_LOOK) if not is_hidden(p.name)]
+    if octave_of(folder.name) is not None or is_chunk(folder.name):
+        return bool(names)
+    suffixes = {Path(name).suffix.lower() for name in names}
+    return DATASET_JSON in names or bool(suffixes & (IMAGE_SUFFIXES | {".csv"}))
 
 
 class Arrivals(QObject):
@@ -159,9 +156,10 @@ class Arrivals(QObject):
             with contextlib.suppress(FileNotFoundError):
                 candidates.append(str(shipped(scene)))
         for path in candidates:
-            run = run_of(Path(path))
-            names = {scene_name(path), scene_name(run.resolve() if run is not None else path)}
-            if view.name in names and Path(path).exists():
+            name = scene_name(named_by(Path(path)))
+            # Checkpoints of all runs have one name: that alone says nothing.
+            by_file = not view.identity and view.name == scene_name(path)
+            if (view.name == name or by_file) and Path(path).exists():
                 return path
         return None
 

@@ -13,10 +13,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from PySide6.QtCore import QCoreApplication, QObject, QProcess, QProcessEnvironment, Signal
+from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, Signal
 
 from explorer.camera_path import CameraPath, save_path
-from explorer.cli import PROGRAM
+from explorer.command_process import said_in, why_ended
 from explorer.filming import film_frames
 from model.latent import Seed
 
@@ -24,7 +24,6 @@ STRIP = ".strip.png"
 """Stands for the exponential strip among the endings of films; '' is a folder of frames."""
 _NICENESS = 10
 _END_MS = 5000
-_ERROR = f"{PROGRAM}: error: "
 
 
 @dataclass(frozen=True)
@@ -58,14 +57,6 @@ class FilmOrder:
         words += ["--seed", str(self.seed), "--device", self.device, "--out", out]
         words += ["--strip"] if self.is_strip else []
         return [*words, "--resume"] if self.resume else words
-
-
-def died(code: int) -> str:
-    """Why a process of ours ended that gave no reason."""
-    return QCoreApplication.translate(
-        "FilmProcess",
-        "it was ended from outside with {0}, perhaps for want of memory; what is done is kept",
-    ).format(code)
 
 
 class FilmProcess(QObject):
@@ -155,8 +146,8 @@ class FilmProcess(QObject):
             if word == "done":
                 with contextlib.suppress(ValueError):
                     fraction = float(number)
-            elif line.startswith(_ERROR):
-                self._said = line.strip().removeprefix(_ERROR)
+            elif line.strip():
+                self._said = said_in(line)
         if fraction != self.fraction:
             self.fraction = fraction
             self.progressed.emit(fraction)
@@ -169,7 +160,7 @@ class FilmProcess(QObject):
     def _finished(self, code: int, status: QProcess.ExitStatus) -> None:
         self._read()
         whole = code == 0 and status == QProcess.ExitStatus.NormalExit
-        why = "" if whole or self._cancelled else self._said or died(code)
+        why = "" if whole or self._cancelled else why_ended(self._said, code, status)
         self._conclude(whole, why)
 
     def _conclude(self, whole: bool, why: str) -> None:

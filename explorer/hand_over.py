@@ -77,13 +77,17 @@ class HandOver(QObject):
         self._server = QLocalServer(self)
         self._server.setSocketOptions(QLocalServer.SocketOption.UserAccessOption)
         self._server.newConnection.connect(self._accept)
-        name = name or server_name()
-        if _is_taken(name):
-            return  # by a window that goes on: to listen would take the place from it
-        if not self._server.listen(name):
+        self._name = name or server_name()
+        self.listen()
+
+    def listen(self) -> None:
+        """Be reachable, unless another window is: to listen would take the place from it."""
+        if self.is_listening or _is_taken(self._name):
+            return
+        if not self._server.listen(self._name):
             # Nobody answers at this name: a crash left it behind.
-            QLocalServer.removeServer(name)
-            if not self._server.listen(name):
+            QLocalServer.removeServer(self._name)
+            if not self._server.listen(self._name):
                 log.info("No hand-over between windows: %s", self._server.errorString())
 
     @property

@@ -444,9 +444,10 @@ class MainWindow(QMainWindow):
         if not what:
             return
         event.acceptProposedAction()
-        self.arrivals.take(what)
+        self._once_open = ("", "")
+        comes = self.arrivals.take(what)
         count = sum(url.isLocalFile() for url in event.mimeData().urls())
-        if count > 1:
+        if comes and count > 1:
             text = self.tr(
                 "Of {0} that were dropped, {1} is taken; to train on many pictures, drop their "
                 "folder."

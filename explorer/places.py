@@ -272,6 +272,8 @@ class Places(QObject):
             state.jump_to(view.camera(state.patch_size, state.size))
             self._show_latent(view.seed)
             self.viewport.wake()
+        elif pending is not None and self._pending is None:
+            self.notice.emit(self.tr("That view is of another scene of this name: it is not here."))
         if not self.viewport.is_moving:  # newer weights of a run come amid a flight too
             self.note_here()
 

@@ -427,7 +427,7 @@ def _frame_rate(spec: FilmSpec) -> fractions.Fraction:
     """`spec.fps` as film knows it: 29.97 is 30000 / 1001."""
     ntsc = fractions.Fraction(round(spec.fps * 1.001) * 1000, 1001)
     exact = fractions.Fraction(spec.fps).limit_denominator(1001)
-    return ntsc if abs(spec.fps - ntsc) < 1e-3 else exact
+    return ntsc if exact.denominator > 1 and abs(spec.fps - ntsc) < 1e-3 else exact
 
 
 class _Sink:

@@ -11,12 +11,13 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from explorer.camera import Camera, camera_at_level
 from model.latent import Latent, Seed, parse_seed, seed_from_json, seed_to_json
+from model.run_files import run_of
 
 SCHEME = "scalespace"
 FORMAT = 2
@@ -86,6 +87,12 @@ class StillView:
         if self.size is not None:
             fields["size"] = list(self.size)
         return fields
+
+
+def named_by(path: Path) -> Path:
+    """What a scene is named by that was opened from `path`: of a run's checkpoint, the run."""
+    run = run_of(path)
+    return path if run is None else run.resolve()
 
 
 def scene_name(path: str | PurePath) -> str:

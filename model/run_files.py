@@ -10,6 +10,7 @@ CONFIG, LOG, STATE, CHECKPOINT = (
     "state.resume",
     "checkpoint.safetensors",
 )
+_WEIGHTS = Path(CHECKPOINT).suffix
 
 
 def is_run(folder: Path) -> bool:
@@ -19,5 +20,6 @@ def is_run(folder: Path) -> bool:
 
 def run_of(path: Path) -> Path | None:
     """The run that `path` is, or is a checkpoint of; None where it is of none."""
-    folder = path if path.is_dir() else path.parent
-    return folder if is_run(folder) else None
+    if path.is_dir():
+        return path if is_run(path) else None
+    return path.parent if path.suffix == _WEIGHTS and is_run(path.parent) else None

@@ -39,9 +39,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from explorer.api import kept_export, work_folder
-from explorer.cli import PROGRAM
-from explorer.film_process import died
+from explorer.api import KeptExport, kept_export, work_folder
+from explorer.command_process import is_error, said_in, why_ended
 from explorer.messages import SceneInfo
 from explorer.panels.file_dialogs import with_ending
 from explorer.panels.value_label import ValueLabel
@@ -52,7 +51,6 @@ _STEPS_PER_OCTAVE = 8
 _UPDATE_MS = 250
 _NICENESS = 10
 _ROOT = Path(__file__).resolve().parents[2]
-_ERROR = f"{PROGRAM}: error: "
 _PROGRESS = re.compile(r"(reading|rendering|writing) .*?  +(\d+) %(?:  (\S+) left)?")
 _TEXT_WIDTH = 520
 
@@ -77,7 +75,8 @@ class ExportDialog(QDialog):
             ".jpg": self.tr("JPEG"),
         }
         self._scene: SceneInfo | None = None
-        self._errors = self._why = ""
+        self._errors = self._said = ""
+        self._kept: KeptExport | None = None
         self._estimating = self._stopped = False
         self._out = Path()
         self.process = QProcess(self)
@@ -199,9 +198,8 @@ class ExportDialog(QDialog):
         """Width and height of the export in pixels; None where there is nothing to export."""
         if self._scene is None:
             return None
-        kept = kept_export(self.file.text())
-        if kept is not None:
-            return kept.size
+        if self._kept is not None:
+            return self._kept.size
         width, height = self._scene.field_size
         if self.what.currentData() == "view":
             box = self.box()
@@ -221,7 +219,7 @@ class ExportDialog(QDialog):
             raise RuntimeError("there is no scene to export; open one first.")
         level, box, seed = self.chosen_level(), None, self.viewport.stream.seed
         more: list[str] = []
-        kept = kept_export(self.file.text())
+        kept = self._kept
         if kept is not None:
             level, box, seed = kept.level, kept.box, kept.seed
             more = ["--tile", str(kept.tile_px)]
@@ -300,7 +298,10 @@ class ExportDialog(QDialog):
 
     def refresh(self) -> None:
         """Show size, disk, and what can be done."""
-        size, asked = self.pixel_size(), kept_export(self.file.text())
+        busy = self.is_busy
+        if not busy:  # else it is the process that has the file
+            self._kept = kept_export(self.file.text())
+        size = self.pixel_size()
         if size is None:
             self.pixels.setText(self.tr("nothing of the picture is in view"))
         else:
@@ -308,8 +309,9 @@ class ExportDialog(QDialog):
             text = self.tr("{0} × {1} pixels, {2} megapixels").format(
                 f"{width:,}", f"{height:,}", f"{width * height / 1e6:,.1f}"
             )
-            if asked is not None and not self.is_busy:
-                text = self.tr("stopped at level {0}: {1}").format(f"{asked.level:.6g}", text)
+            if self._kept is not None:
+                level = f"{self._kept.level:.6g}"
+                text = self.tr("stopped at level {0}: {1}").format(level, text)
             self.pixels.setText(text)
         file = Path(self.file.text())
         kept = bool(file.name) and work_folder(file).is_dir()
@@ -322,9 +324,8 @@ class ExportDialog(QDialog):
         else:
             self.disk.setText(self.tr("{0} GB free there").format(f"{free / 1e9:,.1f}"))
         ready = size is not None and there and (kept or not file.exists())
-        busy = self.is_busy
         for widget in (self.what, self.slider, self.level):
-            widget.setEnabled(not busy and asked is None)
+            widget.setEnabled(not busy and self._kept is None)
         for widget in (self.format, self.file, self.browse):
             widget.setEnabled(not busy)
         self.estimate_button.setEnabled(ready and not busy)
@@ -356,7 +357,7 @@ class ExportDialog(QDialog):
         if work_folder(self._out).is_dir():
             words.append("--resume")
         self._estimating, self._stopped = estimating, False
-        self._errors = self._why = ""
+        self._errors = self._said = ""
         self.cost.clear()
         self.bar.setRange(0, 0)  # busy, until it says how far it is
         environment = QProcessEnvironment.systemEnvironment()
@@ -402,9 +403,8 @@ class ExportDialog(QDialog):
     def _take(self, line: str) -> None:
         found = _PROGRESS.match(line)
         if found is None:
-            if line.startswith(_ERROR):
-                self._why = line.removeprefix(_ERROR)
-            elif not self._estimating or line.startswith("note:"):
+            self._said = said_in(line)
+            if not is_error(line) and (not self._estimating or line.startswith("note:")):
                 self.cost.setText(line)
         else:
             self.bar.setRange(0, 100)
@@ -418,7 +418,7 @@ class ExportDialog(QDialog):
             self.state.setText(steps[found[1]] + left)
         self.refresh()
 
-    def _finished(self, code: int) -> None:
+    def _finished(self, code: int, status: QProcess.ExitStatus) -> None:
         self._read()
         if self._stopped:
             kept = work_folder(self._out).is_dir()
@@ -428,7 +428,7 @@ class ExportDialog(QDialog):
                 else self.tr("Stopped.")
             )
         elif code != 0:
-            text = self._why or died(code)
+            text = why_ended(self._said, code, status)
             self.cost.clear()
             self.state.setText(self.tr("That did not work: {0}").format(text))
         elif self._estimating:

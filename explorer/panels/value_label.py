@@ -21,3 +21,7 @@ class ValueLabel(QLabel):
         """Show `text`."""
         super().setText(text)
         self.setAccessibleDescription(text)
+
+    def clear(self) -> None:
+        """Show and say nothing."""
+        self.setText("")

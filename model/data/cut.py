@@ -187,8 +187,13 @@ def check_target(out: Path, form: str) -> None:
         raise ValueError(f"the form zip and a name that ends in .zip go together, got {out}.")
     if not out.parent.is_dir():
         raise ValueError(f"the folder {out.parent} does not exist; make it first.")
-    if out.exists() and (not out.is_dir() or form == "zip" or any(out.iterdir())):
+    if out.exists() and (not out.is_dir() or form == "zip" or set(out.iterdir()) - _left_in(out)):
         raise ValueError(f"{out} exists already; remove it or give another name.")
+
+
+def _left_in(out: Path) -> set[Path]:
+    """What a cutting that was killed has left in a folder that was there."""
+    return set(out.glob(f".{out.resolve().name}.tmp-*"))
 
 
 def write_patches(
@@ -199,7 +204,7 @@ def write_patches(
     truth: Path | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Cut a training set and write it as one of `FORMS`; whole, or not at all.
+    """Cut a training set and write it as one of `FORMS`; nothing appears before all is cut.
 
     Args:
         pyramid: The picture.
@@ -244,9 +249,12 @@ Write = Callable[[str, bytes], None]
 
 @contextlib.contextmanager
 def _sink(out: Path, zipped: bool) -> Iterator[Write]:
-    """Takes files by name; they appear at `out` together, once all are written."""
+    """Takes files by name; they appear at `out` once all are written, in a new folder together, in
+    one that is there one by one."""
     out = out.resolve()
     place = out if out.is_dir() else out.parent
+    for left in _left_in(out) if out.is_dir() else ():
+        shutil.rmtree(left, ignore_errors=True)
     temp = Path(tempfile.mkdtemp(prefix=f".{out.name}.tmp-", dir=place))
     try:
         if zipped:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 SCHEMA = "scalespace-doctor"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Rises when a key of the JSON changes its meaning or goes; new keys do not raise it."""
 ERROR, WARNING, NOTE = "error", "warning", "note"
 SEVERITIES = (ERROR, WARNING, NOTE)

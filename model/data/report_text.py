@@ -79,7 +79,7 @@ def patch_summary(facts: PatchFacts) -> list[tuple[str, str]]:
         labels += f", {plural(facts.num_scenes, 'scene')}"
     return [
         ("readable", read),
-        ("usable", f"{facts.num_usable:,} after the exclude list"),
+        ("usable", f"{facts.num_trainable:,} after the exclude list"),
         ("labels", labels),
         ("sizes", _counts(facts.sizes)),
         ("kinds", _counts(facts.modes)),

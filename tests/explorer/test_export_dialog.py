@@ -222,6 +222,38 @@ def test_a_process_that_is_killed_is_not_taken_for_what_it_said_last(
     assert dialog.start_button.text() == "Resume"
 
 
+@pytest.mark.parametrize(
+    ("said", "code", "shown"),
+    [
+        ("scalespace-explorer: error: the disk is full.", 1, "the disk is full."),
+        ("scalespace-explorer export: error: argument --level: no.", 2, "argument --level: no."),
+        ("Traceback:\n  File x\nKeyError: 'box'", 1, "KeyError: 'box'"),
+        ("", 3, "it ended with code 3"),
+    ],
+)
+def test_why_an_export_ended_is_what_it_said_last(
+    make_app: MakeApp,
+    qtbot: QtBot,
+    picture: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    said: str,
+    code: int,
+    shown: str,
+) -> None:
+    _, dialog = opened(make_app, qtbot, picture)
+    dialog.file.setText(str(folder / "a.tif"))
+    program = (
+        f"import sys; sys.stderr.write('9 x 9: 9 GB are free.\\n' + {said!r}); sys.exit({code})"
+    )
+    start = dialog.process.start
+    monkeypatch.setattr(dialog.process, "start", lambda *_: start(sys.executable, ["-c", program]))
+    dialog.start()
+    until_idle(qtbot, dialog)
+    expected = shown if said else "9 x 9: 9 GB are free."
+    assert dialog.state.text() == f"That did not work: {expected}"
+
+
 def test_an_export_runs_no_module_of_the_folder_one_is_in(
     make_app: MakeApp,
     qtbot: QtBot,

@@ -80,7 +80,14 @@ def test_a_film_begins_with_its_first_frame(tmp_path: Path, suffix: str) -> None
 
 @pytest.mark.parametrize(
     ("fps", "rate"),
-    [(29.97, (30000, 1001)), (23.976, (24000, 1001)), (24, (24, 1)), (12.5, (25, 2))],
+    [
+        (29.97, (30000, 1001)),
+        (23.976, (24000, 1001)),
+        (24, (24, 1)),
+        (12.5, (25, 2)),
+        (1, (1, 1)),
+        (0.5, (1, 2)),
+    ],
 )
 def test_rates_of_television_are_those_of_television(fps: float, rate: tuple[int, int]) -> None:
     assert _frame_rate(FilmSpec((64, 48), fps, 1)) == Fraction(*rate)

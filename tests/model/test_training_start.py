@@ -8,15 +8,22 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.checkpoints import discriminator_beside, load_generator_space, save_discriminator
+from model.checkpoints import (
+    discriminator_beside,
+    header_of,
+    load_generator_space,
+    save_checkpoint,
+    save_discriminator,
+)
 from model.config import DiscriminatorConfig
 from model.discriminator import Discriminator
+from model.generator import Generator
 from model.presets import PRESETS
 from model.pyramid import ImagePyramid
 from model.run_files import CHECKPOINT
 from model.runs import DISCRIMINATOR, Run
 from model.training_data import PictureData
-from model.training_setup import Recipe, _preset, close, prepare
+from model.training_setup import Recipe, _preset, _started, close, prepare, unplaced
 from tests.model.small import CONFIG, TRAIN, small_preset
 
 
@@ -115,6 +122,43 @@ def test_a_new_discriminator_gets_time_to_know_weights_that_are_trained(
     # A step sees 8 windows: 4,000 of them.
     assert run.trainer.opt_G.param_groups[0]["lr"] == pytest.approx(rate / 500)
     close(run.source)
+
+
+@pytest.mark.parametrize(("preset", "octaves"), [("laptop", 7), ("studio", 7), ("paper", None)])
+def test_without_places_no_octave_hears_waves_alone(preset: str, octaves: int | None) -> None:
+    """Where only the coarsest stage hears waves; as the paper has it every stage does."""
+    generator = unplaced(PRESETS[preset]).generator
+    assert generator.wave_octaves == octaves
+    assert (generator.wave_stages == 1) == (octaves is not None)
+
+
+def test_a_checkpoint_that_hears_more_waves_begins_with_fewer(tmp_path: Path) -> None:
+    config = replace(CONFIG, base=None, level_range=(0.0, 6.0), wave_stages=1)
+    file = tmp_path / "deep.safetensors"
+    save_checkpoint(file, Generator(config, 1), header_of(config, {}, ""))
+    wanted = replace(PRESETS["laptop"], generator=replace(config, wave_octaves=3))
+    preset, generator, _ = _started(file, wanted, lambda line: None)
+    assert preset.generator == generator.config == replace(config, wave_octaves=3)
+    _, as_it_is, _ = _started(file, replace(wanted, generator=config), lambda line: None)
+    assert as_it_is.config == config
+
+
+def test_the_discriminator_alone_can_speak_louder(pyramid: ImagePyramid, tmp_path: Path) -> None:
+    """Its gradient is weighed against the others', which stay."""
+
+    def gradient(weight: float) -> torch.Tensor:
+        preset = small_preset(pyramid)
+        loss = replace(preset.loss, discriminator_weight=weight, moments_weight=0.0)
+        loss = replace(loss, invented_consistency_weight=0.0)
+        run = Run(tmp_path / f"{weight}", replace(preset, loss=loss), PictureData(pyramid), {})
+        run.trainer._group(4.0, adversarial=True)
+        return torch.cat(
+            [p.grad.flatten() for p in run.trainer.G.parameters() if p.grad is not None]
+        )
+
+    none, once, twice = (gradient(weight) for weight in (0.0, 1.0, 2.0))
+    assert (once - none).norm() > 1e-4 * none.norm()
+    torch.testing.assert_close(twice - none, 2 * (once - none), rtol=1e-3, atol=1e-6)
 
 
 def test_a_run_that_goes_on_saves_as_often_as_it_is_told_now(

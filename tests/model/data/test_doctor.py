@@ -209,7 +209,7 @@ def test_json_is_strict_and_keeps_its_keys(
 ) -> None:
     report = inspect_data(write_folder(tmp_path / "set", healthy[:40]), NO_COSTS)
     values = json.loads(report.to_json(), parse_constant=pytest.fail)
-    assert values["schema"] == "scalespace-doctor" and values["version"] == SCHEMA_VERSION == 1
+    assert values["schema"] == "scalespace-doctor" and values["version"] == SCHEMA_VERSION == 2
     assert {"path", "form", "patches", "image", "findings", "costs", "excluded"} < values.keys()
     keys = {"num_listed", "num_read", "num_labelled", "num_placed", "octaves", "patch_size"}
     assert keys < values["patches"].keys()
