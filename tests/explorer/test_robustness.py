@@ -184,7 +184,7 @@ cost.measure_machine = lambda *args, check, **_named: compute(check=check)
 build_app, app.build_app = app.build_app, build
 sys.exit(app.run_app(None, "cpu", new_window=True))
 """
-    data = write_patches(tmp_path / "stars", count=30)
+    data = write_patches(tmp_path / "stars", count=30, size=64)  # of the presets as they are
     environment = os.environ | {
         "SCALESPACE_EXPLORER_FOLDER": str(tmp_path / "settings"),
         "XDG_CACHE_HOME": str(tmp_path / "cache"),

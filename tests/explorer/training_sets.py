@@ -21,14 +21,14 @@ from tests.model.small import CONFIG
 PATCH_PX = 32
 
 
-def write_patches(folder: Path, count: int = 24) -> Path:
+def write_patches(folder: Path, count: int = 24, size: int = PATCH_PX) -> Path:
     """A folder of labelled patches without places, two octaves, no two alike."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     labels = []
     for index in range(count):
         coarse = rng.integers(0, 255, (4, 4, 3), np.uint8)
-        picture = Image.fromarray(coarse).resize((PATCH_PX, PATCH_PX), Image.Resampling.BICUBIC)
+        picture = Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC)
         picture.save(folder / f"{index:02d}.png")
         labels.append([f"{index:02d}.png", 2.0 * index / (count - 1)])
     (folder / "dataset.json").write_text(json.dumps({"labels": labels}))
