@@ -18,12 +18,14 @@ from explorer.inference_thread import InferenceThread
 from explorer.messages import Failure, OpenRequest, SceneInfo
 from explorer.panels.training_plots import finish_preload, preload
 from explorer.training_messages import (
+    TRAINING,
     LiveSpace,
     Looked,
     LookEnded,
     LookProgress,
     Phase,
     SamplesSaved,
+    StopFailed,
     TrainingEnded,
     TrainingNote,
     TrainingResult,
@@ -90,6 +92,8 @@ class TrainingDesk(QObject):
         self._offered: Recipe | None = None
         self._question: QMessageBox | None = None
         self._closing = False
+        self._stop_failed = False
+        """The run under way could not be saved, and has not trained since."""
         self._shown_once = self._is_noted = False
         """Of the run under way: whether its weights were shown, and its note is on the disk."""
         self._waits_for_window = False
@@ -242,6 +246,7 @@ class TrainingDesk(QObject):
         thread.set_share(share)
         self.thread_of_run = self._latest = thread
         self._shown_once = self._is_noted = self._waits_for_window = False
+        self._stop_failed = False
         self.panel.run.begin(recipe, share)
         if self._doctor is not None and not recipe.resume and not self._looked_all:
             self.panel.run.tell(self.tr("The doctor had not seen every file when this began."))
@@ -318,12 +323,16 @@ class TrainingDesk(QObject):
             page.show_tick(result)
         elif isinstance(result, Phase):
             page.show_phase(result)
+            self._stop_failed = self._stop_failed and result.name != TRAINING
         elif isinstance(result, TrainingNote):
             page.tell(result.text)
         elif isinstance(result, SamplesSaved):
             page.show_samples(result)
         elif isinstance(result, WeightsReady):
             self._show_weights(thread, result)
+        elif isinstance(result, StopFailed):
+            self._stop_failed, self._closing = True, False
+            page.not_stopped()
         elif isinstance(result, TrainingEnded):
             self._on_ended(thread, result)
         else:
@@ -431,10 +440,10 @@ class TrainingDesk(QObject):
             box = self._ask(text.format(folder), self.tr("Discard"))
             box.accepted.connect(lambda: self._stop(False))
 
-    def _stop(self, keep: bool) -> None:
+    def _stop(self, keep: bool, for_good: bool = False) -> None:
         if self.thread_of_run is not None:
             self.panel.run.stopping()
-            self.thread_of_run.stop(keep)
+            self.thread_of_run.stop(keep, for_good)
 
     def _ask(self, text: str, yes: str) -> QMessageBox:
         """A question that does not block; `accepted` is yes."""
@@ -472,12 +481,18 @@ class TrainingDesk(QObject):
         event.ignore()
         if not self._closing and self._question is None:
             text = self.tr("A run is training. Keep what it has learned, and close?")
-            self._ask(text, self.tr("Keep and close")).accepted.connect(self._keep_and_close)
+            yes = self.tr("Keep and close")
+            if self._stop_failed:
+                text = self.tr(
+                    "The last steps of the run were not saved. Close, though they may be lost?"
+                )
+                yes = self.tr("Close all the same")
+            self._ask(text, yes).accepted.connect(self._keep_and_close)
         return True
 
     def _keep_and_close(self) -> None:
         self._closing = True
-        self._stop(True)
+        self._stop(True, for_good=self._stop_failed)
 
     def close(self) -> None:
         """The app ends, asked or not: keep what was learned, end the threads."""
@@ -491,7 +506,7 @@ class TrainingDesk(QObject):
             self._doctor.join(20.0)  # a thread inside torch while the process ends aborts it
         thread, self.thread_of_run = self.thread_of_run, None
         if thread is not None:
-            thread.stop(True)
+            thread.stop(True, for_good=True)
             if thread.join(20.0):
                 if self._is_noted:
                     self.unfinished.clear()

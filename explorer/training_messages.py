@@ -93,6 +93,11 @@ class SamplesSaved:
 
 
 @dataclass(frozen=True)
+class StopFailed:
+    """A stop that was to keep the run could not save it: it pauses instead. A `Failure` follows."""
+
+
+@dataclass(frozen=True)
 class TrainingEnded:
     """The thread is about to end."""
 
@@ -104,7 +109,14 @@ class TrainingEnded:
 
 
 TrainingResult = (
-    Phase | TrainingTick | TrainingNote | WeightsReady | SamplesSaved | TrainingEnded | Failure
+    Phase
+    | TrainingTick
+    | TrainingNote
+    | WeightsReady
+    | SamplesSaved
+    | StopFailed
+    | TrainingEnded
+    | Failure
 )
 LookResult = LookProgress | Looked | LookEnded
 

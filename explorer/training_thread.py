@@ -32,6 +32,7 @@ from explorer.training_messages import (
     LiveSpace,
     Phase,
     SamplesSaved,
+    StopFailed,
     TrainingEnded,
     TrainingNote,
     TrainingResult,
@@ -107,6 +108,7 @@ class TrainingThread:
         self._is_paused = False
         self._wants_snapshot = False
         self._stop: str = ""
+        self._for_good = False
         self._is_ours = False
         """Whether what lies in the folder is of this run, and not of one that it met there."""
         self._share = 1.0
@@ -140,9 +142,13 @@ class TrainingThread:
         """Go on after a pause or a failure."""
         self._set(_is_paused=False)
 
-    def stop(self, keep: bool) -> None:
-        """End: save after the step under way, or drop everything and remove the run's files."""
-        self._set(_stop="keep" if keep else "discard")
+    def stop(self, keep: bool, for_good: bool = False) -> None:
+        """End: save after the step under way, or drop everything and remove the run's files.
+
+        What cannot be saved makes it pause instead, unless it is `for_good`: then it ends with what
+        was saved before.
+        """
+        self._set(_stop="keep" if keep else "discard", _for_good=for_good)
 
     def snapshot(self) -> None:
         """Save, and show the averaged weights, after the step under way."""
@@ -272,22 +278,38 @@ class TrainingThread:
                 )
                 return
             except (OSError, MemoryError, RuntimeError, Diverged) as error:
-                self._tell_failure("Training has paused", error)
+                if self._stop and isinstance(error, OSError):
+                    log.info("Saving is tried once more", exc_info=error)
+                else:
+                    self._tell_failure("Training has paused", error)
             with self._wake:
                 self._is_paused = not self._stop
             self._wait_while_paused()
-            if self._stop:
-                self._save_at_last(run)
-                return
+            while self._stop:
+                if self._save_at_last(run):
+                    return
+                self._wait_while_paused()
 
-    def _save_at_last(self, run: Run) -> None:
-        """After a failure: what can be saved is saved; else the last saved state stays."""
+    def _save_at_last(self, run: Run) -> bool:
+        """After a failure: save what can be saved; whether the run may end.
+
+        Where it cannot be saved the run pauses again: room can be made for it.
+        """
         if self._stop == "discard":
             raise _Discarded
+        self._tell_phase(SAVING)
         try:
             run.save()
         except OSError as error:
+            with self._wake:
+                pauses = not self._for_good
+                if pauses and self._stop == "keep":
+                    self._stop, self._is_paused = "", True
+            if pauses:
+                self._mailbox.put(StopFailed())
             self._tell_failure("The last steps were not saved", error)
+            return not pauses
+        return True
 
     def _report(self, text: str, fraction: float) -> None:
         """Preparation goes on; a stop ends it."""

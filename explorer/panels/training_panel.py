@@ -345,6 +345,11 @@ class RunPage(QWidget):
         for button in (self.pause, self.snapshot, self.keep, self.discard):
             button.setEnabled(False)
 
+    def not_stopped(self) -> None:
+        """What was learned could not be saved: the run is still there, and pauses."""
+        self._is_stopping = False
+        self._enable(running=True)
+
     def _enable(self, running: bool) -> None:
         for button in (self.pause, self.snapshot, self.keep, self.discard):
             button.setVisible(running)

@@ -5,6 +5,7 @@ Every test has a real window on a real run, tiny as it is.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import threading
@@ -275,6 +276,30 @@ def test_closing_the_window_asks_keeps_and_closes(
     qtbot.waitUntil(lambda: not app.window.isVisible(), timeout=SLOW_MS)
     assert (tmp_path / "run" / STATE).exists() and not app.inference.is_alive
     assert not (tmp_path / "settings" / FILE).exists()
+
+
+def test_a_window_that_cannot_keep_the_run_stays_open_and_says_why(
+    app: App, data: Path, tmp_path: Path, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = begin(app, data, tmp_path / "run", qtbot)
+    qtbot.waitUntil((tmp_path / "run" / CHECKPOINT).exists, timeout=SLOW_MS)
+
+    def full(*_args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("model.runs.save_state", full)
+    app.window.close()
+    answer(question(app), "Keep and close")
+    qtbot.waitUntil(lambda: app.window.failure_dialog is not None, timeout=SLOW_MS)
+    qtbot.waitUntil(lambda: panel.run.is_paused, timeout=SLOW_MS)
+    assert app.window.isVisible() and app.training.is_training
+    assert panel.run.pause.text() == "Resume" and panel.run.pause.isEnabled()
+    assert panel.run.keep.isEnabled() and panel.run.discard.isEnabled()
+    # There may never be room: then what was saved before is kept.
+    app.window.close()
+    answer(question(app), "Close all the same")
+    qtbot.waitUntil(lambda: not app.window.isVisible(), timeout=SLOW_MS)
+    assert (tmp_path / "run" / STATE).exists()
 
 
 def test_a_run_that_a_crash_ended_is_offered_and_goes_on(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from explorer.messages import Failure
 from explorer.thread_pace import LONGEST_PIECE_S
@@ -18,6 +19,7 @@ from explorer.training_messages import (
     PAUSED,
     Phase,
     SamplesSaved,
+    StopFailed,
     TrainingEnded,
     TrainingNote,
     TrainingResult,
@@ -324,15 +326,22 @@ def test_discard_removes_what_the_run_wrote_and_nothing_else(watch, tmp_path: Pa
     assert not (tmp_path / "run").exists()
 
 
+def full(*_args: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def saved_step(folder: Path) -> int:
+    """Of the state that lies in the folder of a run."""
+    with safe_open(folder / STATE, "pt") as file:
+        step: int = json.loads(file.metadata()["scalespace-state"])["counters"]["step_count"]
+    return step
+
+
 def test_a_full_disk_pauses_with_a_message_and_it_can_go_on(
     watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watched = watch()
     watched.wait(TrainingTick)
-
-    def full(*_args: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
     with monkeypatch.context() as patched:
         patched.setattr("model.runs.save_state", full)
         watched.thread.snapshot()
@@ -344,6 +353,60 @@ def test_a_full_disk_pauses_with_a_message_and_it_can_go_on(
     wait_for(lambda: watched.all(TrainingTick)[-1].step > steps)
     watched.thread.stop(True)
     assert watched.end().kept and len(watched.all(Failure)) == 1
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_stop_that_cannot_save_pauses_until_there_is_room(
+    watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paused: bool
+) -> None:
+    watched = watch()
+    watched.wait(TrainingTick)
+    with monkeypatch.context() as patched:
+        patched.setattr("model.runs.save_state", full)
+        if paused:  # by a failure before
+            watched.thread.snapshot()
+            watched.wait(Failure)
+            watched.wait_phase(PAUSED)
+        watched.thread.stop(True)
+        watched.wait(StopFailed)
+        watched.wait_phase(PAUSED, 1 + paused)
+        assert "disk is full" in watched.wait(Failure, 1 + paused)[-1].text
+        assert len(watched.all(Failure)) == 1 + paused and not watched.all(TrainingEnded)
+    steps = watched.all(WeightsReady)[-1].step
+    watched.thread.stop(True)
+    assert watched.end().kept and saved_step(tmp_path / "run") >= steps
+
+
+def test_what_cannot_be_saved_can_be_discarded_or_trained_on(
+    watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = watch()
+    watched.wait(TrainingTick)
+    with monkeypatch.context() as patched:
+        patched.setattr("model.runs.save_state", full)
+        watched.thread.stop(True)
+        watched.wait(StopFailed)
+        watched.wait_phase(PAUSED)
+    steps = watched.all(TrainingTick)[-1].step
+    watched.thread.resume()
+    wait_for(lambda: watched.all(TrainingTick)[-1].step > steps)
+    monkeypatch.setattr("model.runs.save_state", full)
+    watched.thread.stop(True)
+    watched.wait(StopFailed, 2)
+    watched.thread.stop(False)
+    assert not watched.end().kept and not (tmp_path / "run").exists()
+
+
+def test_a_stop_for_good_ends_with_what_was_saved_before(
+    watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = watch()
+    watched.wait(TrainingTick, 3)
+    wait_for((tmp_path / "run" / CHECKPOINT).exists)
+    monkeypatch.setattr("model.runs.save_state", full)
+    watched.thread.stop(True, for_good=True)
+    assert watched.end().kept and not watched.all(StopFailed)
+    assert len(watched.all(Failure)) == 1
 
 
 def test_out_of_memory_halves_the_batch_says_so_and_goes_on(
