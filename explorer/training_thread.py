@@ -284,6 +284,7 @@ class TrainingThread:
                     self._tell_failure("Training has paused", error)
             with self._wake:
                 self._is_paused = not self._stop
+                self._wants_snapshot = False  # it failed, or what it waited for did
             self._wait_while_paused()
             while self._stop:
                 if self._save_at_last(run):

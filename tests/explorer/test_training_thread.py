@@ -397,6 +397,26 @@ def test_what_cannot_be_saved_can_be_discarded_or_trained_on(
     assert not watched.end().kept and not (tmp_path / "run").exists()
 
 
+def test_a_snapshot_that_cannot_be_saved_is_tried_once(
+    watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a run whose very first save has failed: it fails before its first step."""
+    with monkeypatch.context() as patched:
+        patched.setattr("model.runs.save_state", full)
+        watched = watch()
+        watched.wait(Failure)
+        watched.wait_phase(PAUSED)
+        for count in (2, 3):
+            watched.thread.snapshot()
+            watched.wait(Failure, count)
+            time.sleep(0.2)  # for more, if there were any
+            assert len(watched.all(Failure)) == count
+    watched.thread.snapshot()
+    watched.wait(WeightsReady)
+    watched.thread.stop(True)
+    assert watched.end().kept
+
+
 def test_a_stop_for_good_ends_with_what_was_saved_before(
     watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
