@@ -230,8 +230,9 @@ class TrainingThread:
             pass
         except Exception as error:  # noqa: BLE001  # the thread's boundary: it becomes a value
             self._tell_failure("Training ended", error)
-        kept = self._is_ours and is_run(Path(self.recipe.folder))
-        self._mailbox.put(TrainingEnded(self.recipe.folder, kept, finished))
+        finally:  # a window whose run never ends cannot be closed
+            kept = self._is_ours and is_run(Path(self.recipe.folder))
+            self._mailbox.put(TrainingEnded(self.recipe.folder, kept, finished))
 
     def _train(self) -> bool:
         """Prepare, train, end; whether the budget is used up."""

@@ -14,8 +14,11 @@ _WEIGHTS = Path(CHECKPOINT).suffix
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a run that can go on lies there."""
-    return (folder / STATE).is_file()
+    """Whether a run that can go on lies there; not, where nobody can look: its drive has gone."""
+    try:
+        return (folder / STATE).is_file()
+    except OSError:
+        return False
 
 
 def run_of(path: Path) -> Path | None:

@@ -429,6 +429,22 @@ def test_a_stop_for_good_ends_with_what_was_saved_before(
     assert len(watched.all(Failure)) == 1
 
 
+def test_a_run_whose_drive_goes_away_ends(watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = watch()
+    watched.wait(TrainingTick)
+    is_file = Path.is_file
+
+    def gone(path: Path, *args: object, **more: object) -> bool:
+        if path.name == STATE:
+            raise OSError(errno.ENOTCONN, "Transport endpoint is not connected", str(path))
+        return is_file(path, *args, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Path, "is_file", gone)
+    monkeypatch.setattr("model.runs.save_state", full)
+    watched.thread.stop(True, for_good=True)
+    assert not watched.end().kept and watched.all(Failure)
+
+
 def test_out_of_memory_halves_the_batch_says_so_and_goes_on(
     watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
