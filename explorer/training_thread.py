@@ -327,9 +327,10 @@ class TrainingThread:
 
     def _let_place(self, worked_s: float) -> None:
         """In the placing thread, between two batches: give way as training does."""
+        began = time.perf_counter()
         with self._wake:
-            rest_until = time.perf_counter() + worked_s * (1 / self._share - 1)
             while self._placing is not None and not self._stop:
+                rest_until = began + _rest_s(worked_s, self._share)
                 left_s = max(rest_until, self._held_until) - time.perf_counter()
                 if left_s <= 0 and not self._is_paused:
                     return
@@ -394,6 +395,7 @@ class TrainingThread:
                 break
             with self._wake:
                 self._wake.wait(_PLACES_S)
+            self._breathed_at = None  # it did not work meanwhile
         if self._stop == "discard":
             raise _Discarded
         self._tell_phase(SAVING if self._stop else TRAINING)
@@ -422,11 +424,10 @@ class TrainingThread:
         if since is None:  # it begins, or goes on after a pause
             since = began
             self._begin_piece(began)
-        share = self._share if self._placing is None else self._share * self.config.early_share
-        rest_until = began + (began - since) * (1 / share - 1)
-        if self._stop or max(rest_until, self._held_until) > began:
+        worked_s = began - since
+        if self._stop or max(self._rest_until(began, worked_s), self._held_until) > began:
             self._end_piece(began)
-            self._give_way(rest_until)
+            self._give_way(began, worked_s)
             ended = time.perf_counter()
             self._begin_piece(ended)
         elif began - self._piece_began > _PIECE_S:
@@ -436,11 +437,20 @@ class TrainingThread:
         self._breathed_at = ended
         return ended - began
 
-    def _give_way(self, rest_until: float) -> None:
-        """Wait as long as somebody needs the cores, and until then at least."""
+    def _rest_until(self, began: float, worked_s: float) -> float:
+        """Until when its share of the time lets it sleep that `began` after so much work.
+
+        One that is to pause does not: the step under way comes to its end.
+        """
+        share = self._share if self._placing is None else self._share * self.config.early_share
+        return began if self._is_paused else began + _rest_s(worked_s, share)
+
+    def _give_way(self, began: float, worked_s: float) -> None:
+        """Wait as long as somebody needs the cores, and as its share says; both may change."""
         was_held = False
         with self._wake:
             while not self._stop:
+                rest_until = self._rest_until(began, worked_s)
                 left_s = max(rest_until, self._held_until) - time.perf_counter()
                 if left_s <= 0:
                     break
@@ -546,6 +556,11 @@ class TrainingThread:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             text = f"the disk is full ({text}); free some space, then resume."
         self._mailbox.put(Failure(title, text, traceback.format_exc()))
+
+
+def _rest_s(worked_s: float, share: float) -> float:
+    """To sleep after so much work, s, where it may have this `share` of the time."""
+    return min(worked_s, LONGEST_PIECE_S) * (1 / share - 1)  # longer: the machine slept
 
 
 class _Discarded(Exception):

@@ -96,6 +96,16 @@ def test_it_trains_on_the_coarsest_and_then_on_all(
     assert (tmp_path / "run" / PLACES).exists() and not (tmp_path / "run" / STAGES).exists()
 
 
+def test_what_it_waits_for_places_is_no_work_that_it_must_rest_from(
+    start: Start, held: threading.Event
+) -> None:
+    watched = start()
+    wait_for(lambda: any(tick.step >= 6 for tick in watched.all(TrainingTick)), 240.0)
+    wait_for(lambda: watched.thread.worked_at == 0.0)
+    held.set()
+    assert watched.end().finished and not watched.all(Failure)
+
+
 def test_it_stops_while_patches_are_placed_and_goes_on_there(
     start: Start, held: threading.Event, tmp_path: Path
 ) -> None:

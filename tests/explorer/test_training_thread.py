@@ -6,7 +6,8 @@ import errno
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -295,6 +296,46 @@ def test_a_share_of_the_machine_is_slept_in_proportion(tmp_path: Path) -> None:
     time.sleep(0.02)
     assert thread._breathe() >= 3 * 0.02
     assert thread.join(1.0)  # never started
+
+
+@contextmanager
+def resting(thread: TrainingThread) -> Iterator[threading.Thread]:
+    """`thread`, which has not been started, gives way in the thread that is yielded."""
+    at_rest = threading.Thread(target=thread._breathe, name="resting", daemon=True)
+    at_rest.start()
+    try:
+        yield at_rest
+    finally:
+        thread.stop(True)
+        at_rest.join(20.0)
+        assert not at_rest.is_alive()
+
+
+def test_what_the_machine_slept_is_not_slept_once_more(tmp_path: Path) -> None:
+    thread = TrainingThread(recipe_for(tmp_path, tmp_path / "run"), lambda: None)
+    thread._breathe()
+    thread.set_share(0.5)
+    thread._breathed_at = time.perf_counter() - 3600.0
+    with resting(thread) as at_rest:
+        at_rest.join(60.0)
+        assert not at_rest.is_alive()
+
+
+@pytest.mark.parametrize("wish", [TrainingThread.pause, lambda thread: thread.set_share(1.0)])
+def test_a_rest_ends_when_it_is_to_pause_or_may_have_more(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, wish: Callable[[TrainingThread], None]
+) -> None:
+    monkeypatch.setattr("explorer.training_thread.LONGEST_PIECE_S", 3600.0)
+    thread = TrainingThread(recipe_for(tmp_path, tmp_path / "run"), lambda: None)
+    thread._breathe()
+    thread.set_share(0.5)
+    thread._breathed_at = time.perf_counter() - 3600.0
+    with resting(thread) as at_rest:
+        at_rest.join(0.3)
+        assert at_rest.is_alive()
+        wish(thread)
+        at_rest.join(60.0)
+        assert not at_rest.is_alive()
 
 
 def test_stop_and_keep_leaves_a_run_that_goes_on(watch, tmp_path: Path) -> None:
