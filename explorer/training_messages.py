@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from model.space import ScaleSpace
 
 PREPARING, TRAINING, PAUSED, SAVING = "preparing", "training", "paused", "saving"
+WAITING = "waiting"
+"""For the places of more patches."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Phase:
     """What training does from now on."""
 
     name: str
-    """`PREPARING`, `TRAINING`, `PAUSED` or `SAVING`."""
+    """`PREPARING`, `TRAINING`, `WAITING`, `PAUSED` or `SAVING`."""
     text: str = ""
     """What is being prepared."""
     fraction: float | None = None

@@ -29,6 +29,7 @@ from explorer.training_messages import (
     PREPARING,
     SAVING,
     TRAINING,
+    WAITING,
     LiveSpace,
     Phase,
     SamplesSaved,
@@ -393,6 +394,7 @@ class TrainingThread:
                 continue
             if not self._waits_for_places(run):
                 break
+            self._tell_phase(WAITING)
             with self._wake:
                 self._wake.wait(_PLACES_S)
             self._breathed_at = None  # it did not work meanwhile

@@ -29,6 +29,7 @@ from explorer.training_messages import (
     PREPARING,
     SAVING,
     TRAINING,
+    WAITING,
     Phase,
     SamplesSaved,
     TrainingEnded,
@@ -283,7 +284,7 @@ class RunPage(QWidget):
             button.setEnabled(False)
 
     def show_phase(self, phase: Phase) -> None:
-        """Preparing, training, paused or saving."""
+        """Preparing, training, waiting, paused or saving."""
         self.is_paused = phase.name == PAUSED
         self.pause.setText(self.tr("Resume") if self.is_paused else self.tr("Pause"))
         if phase.name == PREPARING:
@@ -293,11 +294,14 @@ class RunPage(QWidget):
             return
         for button in (self.view,) if self._is_stopping else (self.pause, self.snapshot, self.view):
             button.setEnabled(True)
-        texts = {PAUSED: self.tr("Paused."), SAVING: self.tr("Saving …")}
+        texts = {
+            PAUSED: self.tr("Paused."),
+            SAVING: self.tr("Saving …"),
+            TRAINING: self.tr("Training …"),
+            WAITING: self.tr("Waiting for places …"),
+        }
         if phase.name in texts:
             self.state.setText(texts[phase.name])
-        elif phase.name == TRAINING:
-            self.state.setText(self.tr("Training …"))
 
     def show_tick(self, tick: TrainingTick) -> None:
         """Figures of another moment."""

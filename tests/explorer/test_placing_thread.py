@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from explorer.messages import Failure
-from explorer.training_messages import PAUSED, TrainingNote, TrainingTick
+from explorer.training_messages import (
+    PAUSED,
+    SAVING,
+    TRAINING,
+    WAITING,
+    Phase,
+    TrainingNote,
+    TrainingTick,
+)
 from model.data.cut import CutConfig, write_patches
 from model.placement import frame as frames
 from model.placement.frame import FRAME
@@ -94,6 +102,25 @@ def test_it_trains_on_the_coarsest_and_then_on_all(
     assert watched.all(TrainingTick)[-1].step == 50
     assert any("All 200 patches" in note for note in notes(tmp_path / "run"))
     assert (tmp_path / "run" / PLACES).exists() and not (tmp_path / "run" / STAGES).exists()
+
+
+def test_one_can_pause_resume_and_save_while_it_waits_for_places(
+    start: Start, held: threading.Event
+) -> None:
+    """And is told each time that it waits again."""
+    watched = start()
+    watched.wait_phase(WAITING)
+    watched.thread.pause()
+    watched.wait_phase(PAUSED)
+    watched.thread.resume()
+    watched.wait_phase(WAITING, 2)
+    saved = len([phase for phase in watched.all(Phase) if phase.name == SAVING])
+    watched.thread.snapshot()
+    watched.wait_phase(SAVING, saved + 1)
+    watched.wait_phase(WAITING, 3)
+    held.set()
+    watched.wait_phase(TRAINING, 2)
+    assert watched.end().finished and not watched.all(Failure)
 
 
 def test_what_it_waits_for_places_is_no_work_that_it_must_rest_from(

@@ -27,7 +27,16 @@ from explorer.panels.training_plots import MAX_POINTS, TrainingPlots
 from explorer.settings import SettingsStore
 from explorer.tile_grid import APRON_PX
 from explorer.training_desk import YIELD_S
-from explorer.training_messages import SAVING, LiveSpace, Phase, SamplesSaved, TrainingTick
+from explorer.training_messages import (
+    PAUSED,
+    SAVING,
+    TRAINING,
+    WAITING,
+    LiveSpace,
+    Phase,
+    SamplesSaved,
+    TrainingTick,
+)
 from explorer.training_thread import BesideConfig
 from explorer.unfinished_run import FILE, UnfinishedRun
 from model.data.report import DoctorReport, PatchFacts
@@ -399,6 +408,20 @@ def test_curves_never_have_more_points_than_they_may(qtbot: QtBot) -> None:
     plots.clear_all()
     assert not plots.losses.points("adversarial") and not plots.logits.isVisibleTo(plots)
     assert not plots.losses.plot._curves  # type: ignore[union-attr]
+
+
+def test_the_page_says_that_it_waits_and_can_be_paused_meanwhile(qtbot: QtBot) -> None:
+    page = RunPage()
+    qtbot.addWidget(page)
+    page.begin(recipe_for(Path("data"), Path("run")), 1.0)
+    for name, state, button in (
+        (TRAINING, "Training …", "Pause"),
+        (PAUSED, "Paused.", "Resume"),
+        (WAITING, "Waiting for places …", "Pause"),
+    ):
+        page.show_phase(Phase(name))
+        assert page.state.text() == state and page.pause.text() == button
+        assert page.pause.isEnabled()
 
 
 class Paintings(QObject):
