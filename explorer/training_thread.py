@@ -259,6 +259,7 @@ class TrainingThread:
                 run.trainer.breathe = self._breathe
                 self._steps(run)
                 self._publish(run)
+                self._tell_last(run)
             finally:
                 self._end_placing(run)
                 close(run.source)
@@ -507,11 +508,14 @@ class TrainingThread:
         if self._live is None:
             self._publish(run)  # before the first save: the person waits for something to change
         self._statuses.append(status)
-        now = time.perf_counter()
-        if now - self._ticked_at < self._tick_every_s:
-            return
-        self._ticked_at = now
+        if time.perf_counter() - self._ticked_at >= self._tick_every_s:
+            self._tell_figures(run)
+
+    def _tell_figures(self, run: Run) -> None:
+        """Of the steps since it last did, at least one."""
+        self._ticked_at = time.perf_counter()
         statuses, self._statuses = self._statuses, []
+        status = statuses[-1]
         losses: dict[str, list[float]] = {}
         for each in statuses:
             for name, value in each.losses.items():
@@ -528,6 +532,16 @@ class TrainingThread:
                 losses={name: sum(values) / len(values) for name, values in losses.items()},
             )
         )
+
+    def _tell_last(self, run: Run) -> None:
+        """The run is over: what of its last steps was not told yet."""
+        if self._statuses:
+            self._tell_figures(run)
+        self._looked_at = 0.0
+        try:
+            self._tell_samples(run)
+        except OSError as error:
+            log.info("The last samples are not shown: %s", error)
 
     def _tell_samples(self, run: Run) -> None:
         """Say which strip of samples is the newest, where that changed."""

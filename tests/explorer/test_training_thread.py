@@ -102,6 +102,19 @@ def test_it_trains_to_the_end_and_hands_frozen_weights_out(watch, tmp_path: Path
     assert (tmp_path / "run" / CHECKPOINT).exists()
 
 
+def test_the_last_figures_and_samples_of_a_run_are_told(
+    watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However short it was."""
+    monkeypatch.setattr(TrainingThread, "_tick_every_s", 3600.0)
+    watched = watch(kimg=0.08)
+    assert watched.end().finished
+    ticks, samples = watched.all(TrainingTick), watched.all(SamplesSaved)
+    assert ticks[-1].step == 10 and ticks[-1].fraction == 1.0
+    assert samples[-1].step == 10 and samples[-1].distances
+    assert isinstance(watched.said[-1], TrainingEnded)
+
+
 def test_frozen_weights_stay_as_they_are(watch, tmp_path: Path) -> None:
     watched = watch()
     watched.wait(WeightsReady)
