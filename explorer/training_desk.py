@@ -66,6 +66,18 @@ class _Bell(QObject):
     rung = Signal()
 
 
+def _is_trained(scene: SceneInfo) -> bool:
+    """Whether the scene is no picture, but what was learned from one.
+
+    A folder that was opened is a tile pyramid, or there is a checkpoint: see `model.opening`.
+    """
+    path = Path(scene.path)
+    if scene.step is not None or path.suffix.lower() in _NOT_IMAGES:
+        return True
+    found = (path.glob(f"{place}*.safetensors") for place in ("", "checkpoints/"))
+    return path.is_dir() and any(any(files) for files in found)
+
+
 class TrainingDesk(QObject):
     """One data set is looked at, one run trains; the panel shows it, the viewport its weights."""
 
@@ -160,7 +172,7 @@ class TrainingDesk(QObject):
         scene = self.window.viewport.scene
         if scene is None:
             self.window.show_notice(self.tr("Open a large image first."))
-        elif scene.step is not None or Path(scene.path).suffix.lower() in _NOT_IMAGES:
+        elif _is_trained(scene):
             self.window.show_notice(
                 self.tr("{0} is a trained scale space; open a large image to train on it.").format(
                     scene.name

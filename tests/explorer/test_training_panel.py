@@ -375,10 +375,22 @@ def test_an_open_image_can_be_trained_on_and_a_trained_one_cannot(
     qtbot.waitUntil(lambda: app.viewport.scene is not None)
     app.window.actions_by_id["train_image"].trigger()
     assert not looked and "trained scale space" in app.window.notice.text()
-    app.open(str(tmp_path / "big.png"))
-    qtbot.waitUntil(lambda: app.viewport.scene.path.endswith("big.png"))  # type: ignore[union-attr]
-    app.window.actions_by_id["train_image"].trigger()
-    assert looked == [str(tmp_path / "big.png")]
+    # Nor a run by its folder, or a folder of checkpoints.
+    (tmp_path / "run" / "samples").mkdir(parents=True)
+    for file in (STATE, CHECKPOINT):
+        (tmp_path / "run" / file).write_bytes(b"")
+    (tmp_path / "weights" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "weights" / "checkpoints" / "first.safetensors").write_bytes(b"")
+    (tmp_path / "tiles").mkdir()
+    (tmp_path / "tiles" / "ImageProperties.xml").write_text("<IMAGE_PROPERTIES />")
+    pictures = ["big.png", "tiles", "run/mine.png"]
+    for name in ("run", "weights", *pictures):
+        app.inference.open(OpenRequest(str(tmp_path / name)))
+        qtbot.waitUntil(lambda name=name: app.viewport.scene.path == str(tmp_path / name))  # type: ignore[misc]
+        app.window.notice.hide()
+        app.window.actions_by_id["train_image"].trigger()
+        assert app.window.notice.isVisible() == (name not in pictures)
+    assert looked == [str(tmp_path / name) for name in pictures]
 
 
 def test_curves_never_have_more_points_than_they_may(qtbot: QtBot) -> None:
