@@ -40,7 +40,8 @@ from explorer.training_messages import (
     TrainingTick,
     WeightsReady,
 )
-from model.run_files import is_run
+from model.run_files import LOCK, is_run
+from model.run_lock import training_alone
 from model.training_setup import Recipe
 
 if TYPE_CHECKING:
@@ -227,7 +228,7 @@ class TrainingThread:
         finished = False
         try:
             finished = self._train()
-        except _Discarded:
+        except (_Discarded, _LeftAsItIs):
             pass
         except Exception as error:  # noqa: BLE001  # the thread's boundary: it becomes a value
             self._tell_failure("Training ended", error)
@@ -236,36 +237,38 @@ class TrainingThread:
             self._mailbox.put(TrainingEnded(self.recipe.folder, kept, finished))
 
     def _train(self) -> bool:
-        """Prepare, train, end; whether the budget is used up."""
+        """Prepare, train, end, all by itself; whether the budget is used up."""
         from model.runs import remove_run
+
+        recipe, folder = self.recipe, Path(self.recipe.folder)
+        # A lock alone: a run that was killed before it had anything.
+        is_taken = folder.exists() and any(file.name != LOCK for file in folder.iterdir())
+        if is_taken and not recipe.resume:
+            raise ValueError(f"{folder} is not empty; name a new folder for the run.")
+        self._is_ours = True
+        try:
+            with training_alone(folder):
+                return self._train_alone()
+        except _Discarded:
+            remove_run(folder)  # after its files are closed: Windows keeps what is open
+            raise
+
+    def _train_alone(self) -> bool:
         from model.torch_threads import set_torch_threads
         from model.training_setup import close, prepare
 
-        recipe, folder = self.recipe, Path(self.recipe.folder)
-        if not recipe.resume and folder.exists() and any(folder.iterdir()):
-            raise ValueError(f"{folder} is not empty; name a new folder for the run.")
-        self._is_ours = True
         set_torch_threads(self._pace.count)
-        try:
-            run = prepare(recipe, self._report, self._tell, early=True)
-        except _Discarded:
-            if not recipe.resume or self._stop == "discard":
-                remove_run(folder)
-            raise
+        run = prepare(self.recipe, self._report, self._tell, early=True)
         if run.trainer.device.type != "cpu":
             self._pace = ThreadPace(1)  # it waits for the GPU, not for a core
         try:
-            try:
-                run.trainer.breathe = self._breathe
-                self._steps(run)
-                self._publish(run)
-                self._tell_last(run)
-            finally:
-                self._end_placing(run)
-                close(run.source)
-        except _Discarded:
-            remove_run(folder)  # after its picture is closed: Windows keeps what is open
-            raise
+            run.trainer.breathe = self._breathe
+            self._steps(run)
+            self._publish(run)
+            self._tell_last(run)
+        finally:
+            self._end_placing(run)
+            close(run.source)
         return run.trainer.finished
 
     def _steps(self, run: Run) -> None:
@@ -317,6 +320,8 @@ class TrainingThread:
 
     def _report(self, text: str, fraction: float) -> None:
         """Preparation goes on; a stop ends it."""
+        if self._stop == "keep" and self.recipe.resume:
+            raise _LeftAsItIs
         if self._stop:
             raise _Discarded
         now = time.perf_counter()
@@ -581,3 +586,7 @@ def _rest_s(worked_s: float, share: float) -> float:
 
 class _Discarded(Exception):
     """Nothing of this run is to be kept."""
+
+
+class _LeftAsItIs(Exception):
+    """A run that was taken up again is not to go on after all."""

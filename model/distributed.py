@@ -115,6 +115,11 @@ class Ranks:
             torch.distributed.destroy_process_group()
 
 
+def is_first_process() -> bool:
+    """Whether this process is alone or the first that `torchrun` started; before they have met."""
+    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ["RANK"] == "0"
+
+
 def join_ranks(device: torch.device) -> Ranks:
     """The processes that `torchrun` started; one alone, where it did not.
 

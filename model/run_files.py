@@ -10,6 +10,8 @@ CONFIG, LOG, STATE, CHECKPOINT = (
     "state.resume",
     "checkpoint.safetensors",
 )
+LOCK = ".training.lock"
+"""See `model.run_lock`."""
 _WEIGHTS = Path(CHECKPOINT).suffix
 
 

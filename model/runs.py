@@ -50,7 +50,7 @@ from model.placement.frame import FRAME
 from model.placement.places_csv import state_path
 from model.precision import choose_dtype
 from model.presets import Preset
-from model.run_files import CHECKPOINT, CONFIG, LOG, STATE
+from model.run_files import CHECKPOINT, CONFIG, LOCK, LOG, STATE
 from model.sample_distance import SampleDistance
 from model.samples import save_samples
 from model.scale import density
@@ -549,7 +549,7 @@ def remove_run(folder: Path) -> None:
     """
     unfinished = state_path(Path(PLACES)).name
     names = (CONFIG, LOG, STATE, CHECKPOINT, DISCRIMINATOR, BEST, BEST_DISCRIMINATOR)
-    names += (PLACES, unfinished, FRAME, MOSAIC)
+    names += (PLACES, unfinished, FRAME, MOSAIC, LOCK)
     for file in [*(folder / name for name in names), *folder.glob(".*.part")]:
         file.unlink(missing_ok=True)
     for name in ("samples", STAGES, PYRAMID, EVENTS):

@@ -110,11 +110,24 @@ def run(args: argparse.Namespace) -> int:
     folder = Path(args.out)
     if args.resume and not folder.is_dir():
         raise UsageError(f"--resume needs an existing run, {folder} does not exist.")
+    from model.distributed import is_first_process
+    from model.run_lock import training_alone
+    from model.runs import check_folder
+
+    recipe = _recipe(args)
+    if not is_first_process():
+        return _train(recipe, args)
+    check_folder(folder, recipe.resume)  # before a lock comes into it
+    with training_alone(folder):
+        return _train(recipe, args)
+
+
+def _train(recipe: Recipe, args: argparse.Namespace) -> int:
     from model.run_files import CHECKPOINT
     from model.trainer import Diverged
     from model.training_setup import close, prepare
 
-    recipe = _recipe(args)
+    folder = Path(recipe.folder)
     line = ProgressLine(f"reading {Path(args.data).name}")
 
     def tell(text: str) -> None:

@@ -28,7 +28,7 @@ from explorer.training_messages import (
     WeightsReady,
 )
 from explorer.training_thread import BesideConfig, TrainingThread
-from model.run_files import CHECKPOINT, CONFIG, STATE
+from model.run_files import CHECKPOINT, CONFIG, LOCK, STATE
 from model.runs import Run
 from model.torch_threads import set_torch_threads
 from model.trainer import Trainer
@@ -581,6 +581,27 @@ def test_what_fails_says_whether_the_run_is_still_there(watch, data: Path) -> No
         assert moved.wait(Failure) and moved.end().kept
     finally:
         data.with_name("gone").rename(data)
+
+
+def test_a_run_trains_in_one_window_at_a_time(watch, tmp_path: Path) -> None:
+    watched = watch()
+    watched.wait(TrainingTick)
+    wait_for((tmp_path / "run" / CHECKPOINT).exists)
+    second = watch(resume=True)
+    assert "another window" in second.wait(Failure)[0].text
+    assert second.end().kept and not second.all(TrainingTick)  # there is a run; it is not its own
+    ticks = len(watched.all(TrainingTick))
+    watched.wait(TrainingTick, ticks + 2)
+    watched.thread.stop(True)
+    assert watched.end().kept and not watched.all(Failure)
+    again = watch(resume=True)
+    assert again.wait(TrainingTick)
+
+
+def test_a_run_that_was_killed_at_once_takes_no_folder(watch, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / LOCK).write_bytes(b"")
+    assert watch(kimg=0.04).end().finished
 
 
 def test_a_recipe_survives_json(tmp_path: Path) -> None:

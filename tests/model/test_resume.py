@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -19,8 +20,9 @@ from safetensors.torch import load_file, save_file
 from model import runs
 from model.header import read_header
 from model.pyramid import ImagePyramid
-from model.run_files import CHECKPOINT, STATE
-from model.runs import Run, load_config, with_budget
+from model.run_files import CHECKPOINT, LOCK, STATE
+from model.run_lock import training_alone
+from model.runs import Run, load_config, remove_run, with_budget
 from model.training_data import PictureData
 from tests.model.small import TRAIN, small_preset
 
@@ -134,6 +136,55 @@ def test_a_run_is_never_overwritten_and_nothing_is_resumed_from_nothing(
     (tmp_path / "run" / STATE).write_bytes(b"not a state")
     with pytest.raises(ValueError, match="cannot be resumed"):
         Run(tmp_path / "run", preset, PictureData(pyramid), {}, resume=True)
+
+
+def test_a_run_trains_in_one_program_at_a_time(pyramid: ImagePyramid, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    Run(folder, small_preset(pyramid), PictureData(pyramid), {}).save()
+    before = {file: file.stat().st_mtime_ns for file in folder.rglob("*")}
+    command = [sys.executable, "-m", "explorer", "train", str(tmp_path / "picture.png")]
+    command += ["--out", str(folder), "--cache", str(tmp_path / "cache"), "--resume"]
+    with training_alone(folder):
+        refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert refused.returncode and "another window or program" in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+    after = {file: file.stat().st_mtime_ns for file in folder.rglob("*") if file.name != LOCK}
+    assert after == before
+    remove_run(folder)
+    assert not folder.exists()
+
+
+def test_a_lock_ends_with_its_program_and_leaves_nothing_without_a_run(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    hold = "import sys, pathlib, model.run_lock as r\n"
+    hold += "with r.training_alone(pathlib.Path(sys.argv[1])): print(1, flush=True); input()"
+    child = subprocess.Popen(
+        [sys.executable, "-c", hold, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with child:
+        assert child.stdout is not None and child.stdout.readline().strip() == b"1"
+        with pytest.raises(ValueError, match="another window"), training_alone(folder):
+            pass
+        assert (folder / LOCK).exists()  # the other's
+        child.kill()
+    with training_alone(folder):
+        pass
+    assert not any(folder.iterdir())
+    folder.rmdir()
+    with pytest.raises(KeyError), training_alone(folder):
+        raise KeyError
+    assert not folder.exists()
+
+
+def test_a_drive_without_locks_can_be_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(_file: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("model.run_lock._lock", unknown)
+    with training_alone(tmp_path / "run"):
+        pass
 
 
 def test_a_kill_leaves_a_run_that_resumes(pyramid: ImagePyramid, tmp_path: Path) -> None:
