@@ -48,6 +48,7 @@ class TruthRequest:
     """The real picture of a view, and what differs from it."""
 
     scene: str
+    """`TruthOpened.scene`: newer weights of a run keep the picture of those before."""
     view: ExactView
     generated: Pixels | None = None
     """The exact frame of the same view, uint8 [H, W, 4]; None: not there yet."""
@@ -73,6 +74,7 @@ class FigureRequest:
     """Compare pictures of the scene, one a level, with the real one."""
 
     scene: str
+    """`TruthOpened.scene`."""
     views: tuple[ExactView, ...]
     generated: tuple[Pixels, ...]
     """Of `views`, uint8 [H, W, 4]."""

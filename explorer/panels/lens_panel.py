@@ -32,7 +32,7 @@ from explorer.truth_paths import TruthPaths
 
 if TYPE_CHECKING:
     from explorer.main_window import MainWindow
-    from explorer.messages import Pixels
+    from explorer.messages import Pixels, SceneInfo
     from model.latent import Seed
 
 _OWNER = "lens"
@@ -64,6 +64,8 @@ class LensPanel(QDockWidget):
         self.opened: TruthOpened | None = None
         self.figures: Figures | None = None
         self._opening: TruthOpen | None = None
+        self._scene: SceneInfo | None = None
+        """Whose picture is open, or being opened: the newest weights of it that were seen."""
         self._asked: tuple[object, ...] | None = None
         self._pictures: PictureRequest | None = None
         self._figures_of: object = None
@@ -195,7 +197,7 @@ class LensPanel(QDockWidget):
         self._open(os.path.abspath(path))
 
     def _open(self, path: str) -> None:
-        scene = self.viewport.scene
+        self._scene = scene = self.viewport.scene
         if scene is not None:
             self._opening = TruthOpen(
                 path, scene.identity, scene.path, scene.patch_size, scene.field_size
@@ -207,19 +209,28 @@ class LensPanel(QDockWidget):
         scene = self.viewport.scene
         if scene is None or self.isHidden():
             return
-        if self._opening is not None and self._opening.scene == scene.identity:
-            return
-        if self.opened is not None and self.opened.scene == scene.identity:
+        if self._is_known(scene):
+            self._scene = scene
             self._look()
             return
-        path = self._paths.get(scene.identity) or self._paths.get(scene.path)
-        if path is None or self.opened is None or path != self.opened.path:
-            self._forget()
+        self._forget()
+        path = self._paths.get(scene.identity) or self._paths.get(os.path.abspath(scene.path))
         if path is None:
             self._opening = None
             self._show_truth()
         else:
             self._open(path)
+
+    def _is_known(self, scene: SceneInfo) -> bool:
+        """Whether what is open, or being opened, is the picture of `scene`.
+
+        Newer weights of a run have the picture of those before: nothing is opened anew for them.
+        """
+        known = self._scene
+        if known is None or (self.opened is None and self._opening is None):
+            return False
+        alike = (scene.patch_size, scene.field_size) == (known.patch_size, known.field_size)
+        return scene.identity == known.identity or (alike and scene.continues(known))
 
     def _forget(self) -> None:
         """There is no real picture any more."""
@@ -251,7 +262,7 @@ class LensPanel(QDockWidget):
             return
         self.overlay.refresh()
         viewport, scene = self.viewport, self.viewport.scene
-        if scene is None or scene.identity != self.opened.scene or viewport.is_moving:
+        if scene is None or scene is not self._scene or viewport.is_moving:
             self._figures_timer.stop()
             return
         view = viewport.current_exact()
@@ -264,7 +275,7 @@ class LensPanel(QDockWidget):
         asked = (view, number, gain)
         if asked != self._asked:
             self._asked = asked
-            self.thread_.ask(TruthRequest(scene.identity, view, pixels, gain))
+            self.thread_.ask(TruthRequest(self.opened.scene, view, pixels, gain))
         stale = held is not None and self._figures_of != self._figure_key()
         if stale and not self._figures_timer.isActive():
             self._figures_timer.start()
@@ -329,17 +340,16 @@ class LensPanel(QDockWidget):
             self._pictures = None
 
     def _on_pictures(self, ready: PicturesReady) -> None:
-        if ready.request is not self._pictures or self._region is None:
+        if ready.request is not self._pictures or self._region is None or self.opened is None:
             return
         self._drawn.update(enumerate(ready.pixels, ready.first))
         wanted = ready.request.pictures
         if len(self._drawn) == len(wanted):
             drawn = tuple(self._drawn[i] for i in range(len(wanted)))
             views = tuple(picture.view for picture in wanted)
-            self.thread_.ask(FigureRequest(ready.request.scene, views, drawn, self._region))
+            self.thread_.ask(FigureRequest(self.opened.scene, views, drawn, self._region))
 
     def _on_result(self, result: Any) -> None:
-        scene = self.viewport.scene
         if isinstance(result, Failure):
             self._opening = None
             self._show_truth()
@@ -349,8 +359,7 @@ class LensPanel(QDockWidget):
             percent = "" if result.fraction is None else f" {result.fraction:.0%}"
             self.file_label.setText(result.text + percent)
         elif isinstance(result, TruthOpened):
-            if scene is not None and result.scene == scene.identity:
-                self._on_opened(result)
+            self._on_opened(result)
         elif self.opened is None:
             return
         elif isinstance(result, LensImages) and result.frame.scene == self.opened.scene:
@@ -361,9 +370,12 @@ class LensPanel(QDockWidget):
                 self._show_figures(result)
 
     def _on_opened(self, opened: TruthOpened) -> None:
-        self.opened, self._opening = opened, None
+        asked = self._opening
+        if asked is None or (opened.scene, opened.path) != (asked.scene, asked.path):
+            return  # another has been asked for since
+        self.opened, self._opening, self._asked = opened, None, None
         self._show_truth()
-        path = "" if self.viewport.scene is None else self.viewport.scene.path
+        path = os.path.abspath(asked.scene_path)
         if (self._paths.get(opened.scene) or self._paths.get(path)) != opened.path:
             try:
                 # By its file too: a run that goes on brings other weights from the same place.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,12 +22,13 @@ from pytestqt.qtbot import QtBot
 
 from explorer.app import App
 from explorer.camera import Camera
-from explorer.messages import ExactView
+from explorer.messages import ExactView, OpenRequest
 from explorer.octave_views import region_in
 from explorer.panels.lens_panel import LensPanel
 from explorer.settings import Settings, SettingsStore
+from explorer.training_messages import LiveSpace
 from explorer.truth import signed_difference
-from explorer.truth_messages import Figures, OctaveFigures, verdict_runs
+from explorer.truth_messages import Figures, OctaveFigures, TruthOpened, verdict_runs
 from explorer.truth_paths import TruthPaths
 from model.header import METADATA_KEY, CheckpointHeader
 from model.pyramid import ImagePyramid
@@ -479,3 +482,155 @@ def test_opening_says_how_far_it_is_and_ends_with_the_window(
     qtbot.waitUntil(lambda: "50%" in panel.file_label.text(), timeout=WAIT_MS)
     app.close()
     assert panel.thread_.side.stop(0.0)
+
+
+def go_to(qtbot: QtBot, app: App, scene: Path | str) -> None:
+    """Open another scene, and wait until it is."""
+    app.inference.open(OpenRequest(str(scene)))
+    viewport = app.viewport
+    qtbot.waitUntil(
+        lambda: viewport.scene is not None and viewport.scene.path == str(scene), timeout=WAIT_MS
+    )
+
+
+def by_name(path: str, _device: str, _precision: str) -> FakeSpace:
+    """A scene whose identity is its file's name."""
+    return FakeSpace(identity=Path(path).stem)
+
+
+def test_two_crops_of_one_picture_are_each_shown_over_their_scene(
+    make_app: MakeApp, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    halves = np.concatenate([painting(sign=1), painting(sign=-1)], axis=1)
+    real = save(tmp_path / "real.png", halves)
+    scenes = tmp_path / "left.safetensors", tmp_path / "right.safetensors"
+    for scene, x in zip(scenes, (0, 640), strict=True):
+        source = {"name": "real.png", "size": [1280, 512], "crop": [x, 0, x + 640, 512]}
+        write_scene(scene, source)
+    app = make_app(path=str(scenes[0]), window_size=SIZE)
+    monkeypatch.setattr(app.inference, "_opener", by_name)
+    panel = opened_lens(qtbot, app, real)
+    over: list[object] = []
+    app.viewport.scene_opened.connect(lambda _info: over.append(panel.overlay.frame))
+    go_to(qtbot, app, scenes[1])
+    panel.open_truth(str(real))
+    until_shown(qtbot, app, panel)
+    view = app.viewport.view_state.displayed
+    for scene, sign in (*zip(scenes, (1, -1), strict=True), (scenes[0], 1)):
+        go_to(qtbot, app, scene)
+        app.viewport.view_state.jump_to(view)
+        app.viewport.wake()
+        qtbot.waitUntil(lambda: panel.opened is not None, timeout=WAIT_MS)
+        until_shown(qtbot, app, panel)
+        hover(app.viewport, 190, 120)
+        shown = painted(panel.overlay)[120, 190, :3]
+        assert np.abs(shown - real_rgb(app, 190, 120, sign)).max() < 6, scene.name
+    assert over == [None] * 4
+
+
+def test_a_picture_is_not_remembered_for_another_project_of_the_same_names(
+    make_app: MakeApp, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Paths as one types them: each is in the folder where the app was started."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    store = SettingsStore(tmp_path / "settings")
+    monkeypatch.chdir(tmp_path / "one")
+    first = make_app(FakeSpace(identity="one"), "night.fake", store, SIZE)
+    opened_lens(qtbot, first, save(tmp_path / "one" / "real.png", painting()))
+    first.close()
+    monkeypatch.chdir(tmp_path / "two")
+    other = make_app(FakeSpace(identity="two"), "night.fake", store, SIZE)
+    panel = show_lens(qtbot, other)
+    assert panel.opened is None and panel._opening is None
+    other.close()
+    monkeypatch.chdir(tmp_path / "one")
+    newer = make_app(FakeSpace(identity="newer"), "night.fake", store, SIZE)
+    panel = show_lens(qtbot, newer)
+    until_shown(qtbot, newer, panel)
+    assert panel.file_label.text() == "real.png"
+
+
+def test_newer_weights_let_the_picture_be_opened_and_keep_it(
+    make_app: MakeApp, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, step = tmp_path / "run", 0
+    app = make_app(window_size=SIZE)
+
+    def live(path: str) -> LiveSpace | None:
+        return LiveSpace(FakeSpace(identity=f"run@{step}"), step) if path == str(run) else None
+
+    def learn() -> None:
+        nonlocal step
+        step += 100
+        app.inference.open(OpenRequest(str(run)))
+        viewport = app.viewport
+        qtbot.waitUntil(
+            lambda: viewport.scene is not None and viewport.scene.step == step, timeout=WAIT_MS
+        )
+
+    monkeypatch.setattr(app.inference, "live", live)
+    learn()
+    panel = show_lens(qtbot, app)
+    starts: list[object] = []
+    go_on = threading.Event()
+    really_open = ImagePyramid.open
+
+    def open_slowly(path: str, progress: Callable[[float], None], **more: Any) -> ImagePyramid:
+        starts.append(path)
+        while not go_on.wait(0.01):
+            progress(0.5)
+        return really_open(path, **more)
+
+    monkeypatch.setattr(ImagePyramid, "open", open_slowly)
+    panel.open_truth(str(save(tmp_path / "real.png", painting(sign=-1))))
+    qtbot.waitUntil(lambda: "50%" in panel.file_label.text(), timeout=WAIT_MS)
+    for _ in range(3):
+        learn()
+    qtbot.wait(50)
+    go_on.set()
+    qtbot.waitUntil(lambda: panel.opened is not None, timeout=WAIT_MS)
+    until_shown(qtbot, app, panel)
+    frame = panel.overlay.frame
+    learn()
+    until_shown(qtbot, app, panel)
+    assert len(starts) == 1 and panel.overlay.frame is frame
+    # The picture of newer weights, too, is compared: figures come, and a view elsewhere is drawn.
+    assert figures_of(qtbot, panel).octaves
+    app.viewport.view_state.jump_to(Camera(-0.1, 0.0, 2.0))
+    app.viewport.wake()
+    until_shown(qtbot, app, panel)
+    assert len(starts) == 1
+
+
+def test_what_was_opened_while_the_panel_was_hidden_is_there_when_it_is_shown(
+    make_app: MakeApp, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app(path="first.fake", window_size=SIZE)
+    monkeypatch.setattr(app.inference, "_opener", by_name)
+    go_to(qtbot, app, "one.fake")
+    panel = show_lens(qtbot, app)
+    go_on = threading.Event()
+    really_open = ImagePyramid.open
+
+    def open_slowly(path: str, **more: Any) -> ImagePyramid:
+        go_on.wait()
+        return really_open(path, **more)
+
+    monkeypatch.setattr(ImagePyramid, "open", open_slowly)
+    panel.open_truth(str(save(tmp_path / "real.png", painting())))
+    panel.hide()
+    go_to(qtbot, app, "two.fake")
+    with qtbot.waitSignal(panel.thread_.came, timeout=WAIT_MS, check_params_cb=is_opened):
+        go_on.set()
+    panel.show()
+    assert panel.overlay.frame is None and panel.opened is None
+    panel.hide()
+    go_to(qtbot, app, "one.fake")
+    panel.show()
+    until_shown(qtbot, app, panel)
+    assert panel.file_label.text() == "real.png"
+
+
+def is_opened(result: object) -> bool:
+    return isinstance(result, TruthOpened)
