@@ -236,8 +236,10 @@ def _crop_for(path: Path, scene_path: Path) -> tuple[Box | None, str]:
     size = tuple(int(v) for v in open_picture(path).size_wh)
     full = tuple(int(v) for v in source["size"])
     x0, y0, x1, y1 = (int(v) for v in source["crop"])
+    # All of it has the pyramid that training has built, which asks for no crop.
+    is_whole = (x0, y0, x1, y1) == (0, 0, *full)
     if size == full:
-        return (x0, y0, x1, y1), ""
+        return None if is_whole else (x0, y0, x1, y1), ""
     if size == (x1 - x0, y1 - y0):
         return None, ""
     named = source.get("name", "the picture it came from")
@@ -247,7 +249,7 @@ def _crop_for(path: Path, scene_path: Path) -> tuple[Box | None, str]:
     )
     sx, sy = size[0] / full[0], size[1] / full[1]
     scaled = round(x0 * sx), round(y0 * sy), round(x1 * sx), round(y1 * sy)
-    return scaled, warning
+    return None if is_whole else scaled, warning
 
 
 def _source_of(scene_path: Path) -> dict[str, Any] | None:

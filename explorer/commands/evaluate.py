@@ -160,15 +160,19 @@ def _open_data(
 
 
 def _crop_of(scene: Path) -> tuple[int, ...] | None:
-    """The part of its image that a checkpoint was trained on, as its head says."""
+    """The part of its image that a checkpoint was trained on, as its head says; None: all."""
     from model.opening import is_checkpoint, newest_checkpoint
 
     if scene.is_dir():
         scene = newest_checkpoint(scene)
     if not is_checkpoint(scene):
         return None
-    crop = (read_header(scene).source or {}).get("crop")
-    return None if crop is None else tuple(int(v) for v in crop)
+    source = read_header(scene).source or {}
+    if source.get("crop") is None:
+        return None
+    crop = tuple(int(v) for v in source["crop"])
+    # All of it has the pyramid that training has built, which asks for no crop.
+    return None if crop == (0, 0, *source.get("size", ())) else crop
 
 
 def _open_image(

@@ -16,6 +16,8 @@ from model.checkpoints import header_of, save_checkpoint
 from model.generator import Generator
 from model.metrics import METRICS
 from model.presets import PRESETS
+from model.pyramid import ImagePyramid
+from model.pyramid_build import default_cache_dir
 
 QUICK = ["--windows", "16", "--held-out", "4", "--bootstrap", "2"]
 
@@ -81,6 +83,19 @@ def test_a_checkpoint_takes_the_crop_from_its_head(
         run(*argv, "--metrics", "fidelity", "--crop", 0, 0, 300, 300)
     with pytest.raises(UsageError, match="a checkpoint has its own"):
         run(*argv, "--patch-size", 32)
+
+
+def test_a_checkpoint_of_the_whole_picture_takes_the_pyramid_that_is_there(
+    picture: Path, tmp_path: Path
+) -> None:
+    config = PRESETS["laptop"].for_field((1.5, 1.0), (0.0, 2.0)).generator
+    path = tmp_path / "tiny.safetensors"
+    source = {"name": "picture.png", "size": [480, 320], "crop": [0, 0, 480, 320]}
+    save_checkpoint(path, Generator(config), header_of(config, {}, "CC0-1.0", source=source))
+    ImagePyramid.open(picture).close()  # as training does
+    argv = [path, "--data", picture, *QUICK, "--device", "cpu", "--levels", "1"]
+    assert run(*argv, "--metrics", "fidelity") == 0
+    assert len(list(default_cache_dir().iterdir())) == 1
 
 
 def test_patches_with_levels_are_compared_without_places(picture: Path, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from explorer.truth_messages import Figures, OctaveFigures, TruthOpened, verdict
 from explorer.truth_paths import TruthPaths
 from model.header import METADATA_KEY, CheckpointHeader
 from model.pyramid import ImagePyramid
+from model.pyramid_build import default_cache_dir
 from model.space import ScaleSpace, Window, to_uint8
 from tests.explorer.conftest import MakeApp
 from tests.explorer.fakes import FakeSpace, field_color
@@ -426,6 +427,19 @@ def test_the_crop_of_the_checkpoint_is_applied(
     assert np.abs(pixels[120, 90, :3] - real_rgb(app, 90, 120, -1)).max() < 6
     assert panel.warning.isVisible() == warns
     assert ("500 x 350" in panel.warning.text()) == warns
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_the_whole_picture_has_the_pyramid_that_training_built(
+    make_app: MakeApp, qtbot: QtBot, tmp_path: Path, scale: float
+) -> None:
+    scene = tmp_path / "night.safetensors"
+    write_scene(scene, {"name": "real.png", "size": [640, 512], "crop": [0, 0, 640, 512]})
+    real = save(tmp_path / "real.png", painting(round(512 * scale)))
+    ImagePyramid.open(real).close()
+    panel = opened_lens(qtbot, make_app(path=str(scene), window_size=SIZE), real)
+    assert panel.warning.isVisible() == (scale != 1)
+    assert len(list(default_cache_dir().iterdir())) == 1
 
 
 def test_a_file_that_is_no_picture_is_told(make_app: MakeApp, qtbot: QtBot, tmp_path: Path) -> None:
