@@ -1,7 +1,9 @@
 """Build the files of an image pyramid: once, with bounded memory, moved into place when whole.
 
 A pyramid is a folder: `level-00.u8` is the image itself (uint8 [H, W, 3], rows in order, no
-header), `level-NN.u8` its exact averages over blocks of 2**NN pixels, and `pyramid.json`.
+header), `level-NN.u8` its exact averages over blocks of 2**NN pixels, and `pyramid.json`. Its name
+is a digest of the image's path, size and time: where the image has changed, the pyramid of what it
+was goes as soon as that of what it is has been built.
 """
 
 from __future__ import annotations
@@ -12,10 +14,12 @@ import hashlib
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from io import FileIO
@@ -32,6 +36,12 @@ _STRIP_BYTES = 4 << 20
 _COARSEST_PX = 16
 _CACHES = {"darwin": "Library/Caches", "win32": "AppData/Local"}
 """Inside the home folder, where it is not `.cache`."""
+_LEFT_S = 3600.0
+"""Whoever builds writes all the time: what was not written to for so long, s, is of no one."""
+_NAME = re.compile("[0-9a-f]{24}")
+_TEMP_NAME = re.compile(r"([0-9a-f]{24})\.tmp-(\d{1,9})-\w+")
+_KEEPS_OPEN = sys.platform == "win32"
+"""No one can remove there what another has open, nor tell whether a process lives."""
 _MAX_UINT32_LEVEL = 12  # 255 * 4**12 still fits
 
 Progress = Callable[[float], None]
@@ -129,10 +139,11 @@ def find_or_build(
             temp = parent / f"{name}.tmp-{os.getpid()}-{secrets.token_hex(4)}"
             temp.mkdir()
             try:
-                files = _build(picture, state.name, box, shrink, temp, progress)
+                files = _build(picture, state, box, shrink, temp, progress)
                 _move_into_place(temp, folder)
             finally:
                 shutil.rmtree(temp, ignore_errors=True)
+        _remove_older(parent, state)
     return folder, files
 
 
@@ -176,7 +187,12 @@ def _shrink_factor(box: Box, max_density: float | None) -> int:
 
 
 def _build(
-    picture: Picture, name: str, box: Box, shrink: int, temp: Path, progress: Progress | None
+    picture: Picture,
+    state: PictureState,
+    box: Box,
+    shrink: int,
+    temp: Path,
+    progress: Progress | None,
 ) -> PyramidFiles:
     """Stream `picture` through the levels into `temp`."""
     x0, y0, x1, y1 = box
@@ -185,7 +201,7 @@ def _build(
     num_mips = 1
     while max(width, height) >> (num_mips - 1) > _COARSEST_PX:
         num_mips += 1
-    files = PyramidFiles(name, picture.size_wh, box, shrink, width, height, num_mips)
+    files = PyramidFiles(state.name, picture.size_wh, box, shrink, width, height, num_mips)
     needed = sum(3 * math.prod(files.mip_size(mip)) for mip in range(num_mips))
     if shutil.disk_usage(temp).free < needed:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -204,7 +220,8 @@ def _build(
             if progress is not None:
                 progress(done / height)
         cascade.finish()
-    fields = {"format": _FORMAT, **asdict(files)}
+    source = {"path": str(state.path), "num_bytes": state.num_bytes, "mtime_ns": state.mtime_ns}
+    fields = {"format": _FORMAT, **asdict(files), "source": source}
     (temp / _META_NAME).write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
     return files
 
@@ -283,6 +300,7 @@ def _read_meta(folder: Path) -> PyramidFiles | None:
         fields = json.loads((folder / _META_NAME).read_text(encoding="utf-8"))
         if fields.pop("format") != _FORMAT:
             return None
+        fields.pop("source", None)
         fields["source_size"] = tuple(fields["source_size"])
         fields["crop"] = tuple(fields["crop"])
         files = PyramidFiles(**fields)
@@ -305,11 +323,52 @@ def _move_into_place(temp: Path, folder: Path) -> None:
 
 
 def _remove_stale(parent: Path, name: str) -> None:
-    """Remove what a killed process left of the same pyramid."""
-    for left in parent.glob(f"{name}.tmp-*"):
-        pid = left.name.removeprefix(f"{name}.tmp-").split("-")[0]
-        if pid.isdigit() and not _is_running(int(pid)):
+    """Remove what killed processes left: of the same pyramid at once, of others after a while."""
+    for left in parent.glob("*.tmp-*"):
+        match = _TEMP_NAME.fullmatch(left.name)
+        if match is None:
+            continue
+        is_dead = not _is_running(int(match[2]))
+        # Another machine may build there too, whose processes are not known here.
+        if (is_dead and match[1] == name) or (_is_left(left) and (is_dead or _KEEPS_OPEN)):
             shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_left(temp: Path) -> bool:
+    """Whether nothing has been written to the files of a pyramid for long."""
+    try:
+        written_at = max(path.stat().st_mtime for path in (temp, *temp.iterdir()))
+    except OSError:
+        return False  # it has just become a pyramid, or has gone
+    return time.time() - written_at > _LEFT_S
+
+
+def _remove_older(parent: Path, state: PictureState) -> None:
+    """Remove the pyramids of what lay at the path before the picture changed: none finds them.
+
+    Who reads one has its files mapped. Where the system lets no one rename such a folder it stays
+    whole, until the picture changes again.
+    """
+    for meta in parent.glob(f"*/{_META_NAME}"):
+        folder = meta.parent
+        if not _NAME.fullmatch(folder.name) or not _is_older(meta, state):
+            continue
+        temp = parent / f"{folder.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}"
+        with contextlib.suppress(OSError):
+            folder.rename(temp)
+        shutil.rmtree(temp, ignore_errors=True)
+
+
+def _is_older(meta: Path, state: PictureState) -> bool:
+    """Whether a pyramid is of the picture at the same path, as it was before `state`."""
+    try:
+        source = json.loads(meta.read_text(encoding="utf-8"))["source"]
+        made_of = int(source["mtime_ns"]), int(source["num_bytes"])
+        same_path = source["path"] == str(state.path)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False  # damaged, or of a build that did not say
+    now = state.mtime_ns, state.num_bytes
+    return same_path and made_of != now and made_of[0] <= now[0]
 
 
 def _is_running(pid: int) -> bool:

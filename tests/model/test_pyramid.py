@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from PIL import Image
 
 from kernels.resample import resample
 from model.pyramid import ImagePyramid
-from model.pyramid_build import default_cache_dir, is_built, mip_path
+from model.pyramid_build import Box, default_cache_dir, is_built, mip_path
 from model.space import Window, to_uint8, window_around
 
 RNG = np.random.default_rng(7)
@@ -303,6 +305,58 @@ def test_what_a_killed_build_left_is_swept(tmp_path: Path) -> None:
     left.mkdir()
     ImagePyramid.open(path, cache_dir=cache)
     assert [p.name for p in cache.iterdir()] == [folder.name]
+
+
+def test_what_killed_builds_of_other_pictures_left_is_swept_after_a_while(tmp_path: Path) -> None:
+    path, cache = save(tmp_path / "a.png", random_pixels(40, 40)), tmp_path / "cache"
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    dead, living = f"tmp-{child.pid}-x", f"tmp-{os.getpid()}-x"
+    left, fresh, under_way = (
+        "0a" * 12 + "." + dead,
+        "1b" * 12 + "." + dead,
+        "2c" * 12 + "." + living,
+    )
+    for name in (left, fresh, under_way, f"my pictures.{dead}"):
+        (cache / name).mkdir(parents=True)
+        (cache / name / "level-00.u8").write_bytes(b"pixels")
+        if name != fresh:
+            for file in (cache / name / "level-00.u8", cache / name):
+                os.utime(file, (time.time() - 7200,) * 2)
+    ImagePyramid.open(path, cache_dir=cache).close()
+    there = {folder.name for folder in cache.iterdir()}
+    assert left not in there
+    assert {fresh, f"my pictures.{dead}"} < there
+    if sys.platform != "win32":  # where its open files would keep it
+        assert under_way in there
+
+
+def test_the_pyramid_of_what_a_picture_was_goes_when_it_has_changed(tmp_path: Path) -> None:
+    path, cache = save(tmp_path / "a.png", random_pixels(80, 80)), tmp_path / "cache"
+    other = save(tmp_path / "b.png", random_pixels(80, 80))
+    now = time.time()
+
+    def opened(file: Path, changed_s: float, crop: Box | None = None) -> ImagePyramid:
+        os.utime(file, (now + changed_s,) * 2)
+        return ImagePyramid.open(file, crop=crop, cache_dir=cache)
+
+    def count() -> int:
+        return len(list(cache.iterdir()))
+
+    opened(other, -90).close()
+    read = opened(path, -60)
+    window = window_around((0.0, 0.0), 0.0, (8, 8), 64)
+    before = read.render([window])
+    opened(path, -60, (0, 0, 40, 40)).close()
+    assert count() == 3
+    opened(path, -90).close()  # what another process may take for the newest stays
+    assert count() == 4
+    opened(path, -30).close()
+    torch.testing.assert_close(read.render([window]), before, rtol=0, atol=0)
+    read.close()
+    opened(path, 0).close()
+    assert count() == 2
+    assert is_built(path, cache_dir=cache) and is_built(other, cache_dir=cache)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs resource limits")
