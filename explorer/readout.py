@@ -27,8 +27,8 @@ def color_at(viewport: Viewport, x: float, y: float) -> Color | None:
 
 
 def _exact(viewport: Viewport, fx: float, fy: float) -> Color | None:
-    frame = viewport.held_exact
-    if frame is None or not viewport.is_exact:
+    frame = viewport.shown_exact
+    if frame is None:
         return None
     d = density(frame.view.level, viewport.view_state.patch_size)
     column = round((fx - frame.view.origin_xy[0]) * d - 0.5)

@@ -108,6 +108,8 @@ class Viewport(InputSurface):
         self.root_seed: Seed = 0
         """Of which latent `root` is."""
         self._exact: ExactFrame | None = None
+        self._kept: ExactFrame | None = None
+        """Of weights before, while it is shown: until newer ones are drawn as sharply."""
         self._exact_wanted: ExactView | None = None
         self._exact_announced = False
         self._sent: tuple[object, ...] | None = None
@@ -247,6 +249,15 @@ class Viewport(InputSurface):
         return self._exact
 
     @property
+    def shown_exact(self) -> ExactFrame | None:
+        """The exact frame that lies over the present view: its own, or of weights before."""
+        if self.is_exact:
+            return self._exact
+        kept = self._kept
+        here = kept is not None and self.view_state.is_settled
+        return kept if here and kept is not None and kept.view == self.current_exact() else None
+
+    @property
     def pool_bytes(self) -> int:
         """Bytes of tile textures."""
         compositor = self._compositor
@@ -300,6 +311,7 @@ class Viewport(InputSurface):
             self.context().aboutToBeDestroyed.connect(self._drop_context)
             if self._preview is not None:
                 self._compositor.set_preview(self._preview)
+            self._kept = None
             if self._exact is not None:
                 self._compositor.set_exact(self._exact, 0.0, fade=False)
         except Exception as error:  # noqa: BLE001  # any driver's failure ends drawing, not the app
@@ -439,6 +451,8 @@ class Viewport(InputSurface):
         newer = alike and self.scene is not None and info.step is not None
         same = newer and info.continues(self.scene)
         self._stays_sharp = same and self.is_exact
+        if self._stays_sharp:
+            self._kept = self._exact
         self._grid = self._make_grid(info.patch_size, info.field_size, info.level_range)
         self._preview, self.root_seed = opened.root, opened.seed
         if not previewed and not newer:
@@ -462,6 +476,8 @@ class Viewport(InputSurface):
 
     def _forget_content(self, keep_exact: bool = False, keep_shown: bool = False) -> None:
         self._exact = self._exact_wanted = None
+        if not keep_exact:
+            self._kept = None
         self._exact_announced = False
         self._uploads.clear()
         self._sent = self._request = None
@@ -548,6 +564,7 @@ class Viewport(InputSurface):
         ready = wanted is not None and self.view_state.is_settled and not self._exact_announced
         if ready and wanted is not None and compositor.exact_is_shown(wanted, now):
             self._exact_announced = True
+            self._kept = None
             delay_s = self._rest_s(now)
             self.meter.exact(delay_s)
             self._after_paint(lambda: self.exact_shown.emit(delay_s))

@@ -6,6 +6,7 @@ frame moves with it, and where it does not reach, nothing is painted.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -23,6 +24,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QWidget
 
 from explorer.camera import View
+from explorer.readout import Color
 from explorer.truth_messages import TruthFrame
 from explorer.viewport import Viewport
 from model.scale import density
@@ -128,6 +130,32 @@ class LensOverlay(QWidget):
             return self._lens_rect().adjusted(edge, edge, -edge, -edge)
         left = round(self.split * self.width()) if self.area == "split" else 0
         return QRectF(left, 0, self.width() - left, self.height())
+
+    def color_at(self, x: float, y: float) -> Color | None:
+        """The real picture's sRGB values (0 to 255) at the device pixel (`x`, `y`).
+
+        None where something else is to be seen there: the generated picture, or a difference.
+        """
+        frame, ratio = self.frame, self.viewport.devicePixelRatioF()
+        is_real = self.content == "real" or (self.content == "blink" and self.shows_truth)
+        if frame is None or not is_real or not self.isVisible():
+            return None
+        at = QPointF((math.floor(x) + 0.5) / ratio, (math.floor(y) + 0.5) / ratio)
+        target, _ = self._target(frame)
+        if not (self._covers(at) and target.contains(at)):
+            return None
+        height, width = frame.pixels.shape[:2]
+        column = int((at.x() - target.left()) / target.width() * width)
+        row = int((at.y() - target.top()) / target.height() * height)
+        r, g, b = (int(v) for v in frame.pixels[min(row, height - 1), min(column, width - 1), :3])
+        return r, g, b
+
+    def _covers(self, at: QPointF) -> bool:
+        """Whether the lens, or the part right of the line, lies over a point; logical pixels."""
+        if self.area != "lens":
+            return self.covered.contains(at)
+        away = at - self.covered.center()
+        return math.hypot(away.x(), away.y()) <= self.radius_px
 
     def refresh(self) -> None:
         """Paint again where the view has moved."""

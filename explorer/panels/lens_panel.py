@@ -72,6 +72,7 @@ class LensPanel(QDockWidget):
         self._region: Region | None = None
         self._drawn: dict[int, Pixels] = {}
         self.overlay = LensOverlay(self.viewport)
+        window.status_line.real_color_at = self.overlay.color_at
         self._make_widgets()
         self._make_timers()
         self._connect()

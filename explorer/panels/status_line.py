@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from PySide6.QtCore import QEvent, QObject, QTimer, Signal
 from PySide6.QtGui import QFontDatabase, QResizeEvent
@@ -11,7 +12,7 @@ from PySide6.QtWidgets import QLabel, QSizePolicy, QStatusBar, QWidget
 from explorer.gestures import device_point
 from explorer.meter import percentile
 from explorer.panels.value_label import ValueLabel
-from explorer.readout import color_at
+from explorer.readout import Color, color_at
 from explorer.view_state import fit_camera
 from explorer.viewport import Viewport
 from model.latent import in_short
@@ -36,6 +37,8 @@ class StatusLine(QStatusBar):
     def __init__(self, viewport: Viewport, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.viewport = viewport
+        self.real_color_at: Callable[[float, float], Color | None] = lambda _x, _y: None
+        """The colour of the real picture, where that lies over the other; device pixels."""
         self.setSizeGripEnabled(False)
         self._font = QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont)
         tr, value = self.tr, self._value
@@ -45,7 +48,7 @@ class StatusLine(QStatusBar):
         self.exactness = value(tr("What the picture is made of at this moment"), "rendering")
         self.cursor = value(
             tr("Under the cursor: place in field units; red, green, blue"),
-            "-0.00000 -0.00000  000 000 000",
+            "-0.00000 -0.00000  000 000 000 " + tr("real"),
         )
         self.displayed = value(tr("Displayed frames per second"), "000 fps", True)
         self.fresh = value(tr("Newly rendered batches shown per second"), "000 fresh/s", True)
@@ -165,9 +168,11 @@ class StatusLine(QStatusBar):
         color = color_at(viewport, x, y)
         if color is None:
             return ""
+        real = self.real_color_at(x, y)
         fx, fy = viewport.view_state.view.to_field(x, y)
-        r, g, b = color
-        return f"{fx:+.5f} {fy:+.5f}  {r:3d} {g:3d} {b:3d}"
+        r, g, b = color if real is None else real
+        which = "" if real is None else f" {self.tr('real')}"
+        return f"{fx:+.5f} {fy:+.5f}  {r:3d} {g:3d} {b:3d}{which}"
 
     def _set(self, label: QLabel, text: str) -> None:
         """Write `text` only where it differs: a label that is set is painted again."""

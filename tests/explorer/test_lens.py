@@ -25,6 +25,7 @@ from explorer.camera import Camera
 from explorer.messages import ExactView, OpenRequest
 from explorer.octave_views import region_in
 from explorer.panels.lens_panel import LensPanel
+from explorer.readout import color_at
 from explorer.settings import Settings, SettingsStore
 from explorer.training_messages import LiveSpace
 from explorer.truth import signed_difference
@@ -648,3 +649,38 @@ def test_what_was_opened_while_the_panel_was_hidden_is_there_when_it_is_shown(
 
 def is_opened(result: object) -> bool:
     return isinstance(result, TruthOpened)
+
+
+def test_the_colour_under_the_cursor_is_that_of_the_real_picture_where_that_lies(
+    make_app: MakeApp, qtbot: QtBot, tmp_path: Path
+) -> None:
+    app = make_app(window_size=SIZE)
+    panel = opened_lens(qtbot, app, save(tmp_path / "real.png", painting(sign=-1)))
+    panel.controls.size_slider.setValue(60)
+    viewport, line = app.viewport, app.window.status_line
+
+    def told(x: int, y: int) -> str:
+        hover(viewport, x, y)
+        line.refresh()
+        return line.cursor.text()
+
+    def color(x: int, y: int, sign: float) -> str:
+        pixels = painted(panel.overlay) if sign < 0 else None
+        shown = color_at(viewport, x, y) if pixels is None else pixels[y, x, :3]
+        assert shown is not None and np.abs(np.array(shown) - real_rgb(app, x, y, sign)).max() < 4
+        return "{:3d} {:3d} {:3d}".format(*shown)
+
+    for x, y in ((90, 120), (150, 200)):  # the lens is at the cursor
+        assert told(x, y).endswith(f"{color(x, y, -1)} real")
+    panel.controls.choose("split")
+    line_x = round(panel.overlay.split * panel.overlay.width())
+    assert told(line_x + 30, 120).endswith(f"{color(line_x + 30, 120, -1)} real")
+    assert told(line_x - 30, 120).endswith(color(line_x - 30, 120, 1))
+    panel.controls.choose("blink")
+    panel.controls.alternate_box.setChecked(False)
+    for shows_truth in (True, False):
+        panel.overlay.set_turn(shows_truth)
+        assert told(line_x + 30, 120).endswith(" real") == shows_truth
+    panel.controls.choose("real")
+    panel.hide()
+    assert told(line_x + 30, 120).endswith(color(line_x + 30, 120, 1))

@@ -16,6 +16,7 @@ from explorer.app import App
 from explorer.camera import Camera
 from explorer.mailbox import Mailbox
 from explorer.messages import OpenRequest, SceneInfo
+from explorer.readout import color_at
 from explorer.settings import SettingsStore
 from explorer.training_messages import LiveSpace
 from model.space import Window
@@ -219,6 +220,33 @@ def test_what_cannot_be_opened_does_not_stop_the_run_from_being_shown(
     app.window.failure_dialog.close()
     assert app.inference.asked == learning.folder and app.viewport.scene is not None
     assert app.viewport.scene.step == learning.step
+
+
+class Negative(FakeSpace):
+    """The fake in its negative's colours, and slow."""
+
+    def render(self, windows: Sequence[Window]) -> torch.Tensor:
+        return -super().render(windows)
+
+
+def test_the_colour_under_the_cursor_is_of_the_weights_that_are_seen(
+    make_app: MakeApp, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app()
+    learning, viewport = Learning(app, tmp_path / "run"), app.viewport
+    learning.learn(qtbot)
+    x, y = 200, 150
+    before = color_at(viewport, x, y)
+    newer = LiveSpace(Negative(identity="newer", pixels_per_s=2e5), 1000)
+    monkeypatch.setattr(app.inference, "live", lambda _path: newer)
+    app.inference.open(OpenRequest(learning.folder))
+    qtbot.waitUntil(lambda: viewport.scene.step == 1000, timeout=WAIT_MS)  # type: ignore[union-attr]
+    assert not viewport.is_exact and before is not None
+    shown = viewport.grabFramebuffer().pixelColor(x, y)
+    assert (shown.red(), shown.green(), shown.blue()) == pytest.approx(before, abs=1)
+    assert color_at(viewport, x, y) == before
+    qtbot.waitUntil(lambda: viewport.is_exact, timeout=WAIT_MS)
+    assert color_at(viewport, x, y) == pytest.approx([255 - value for value in before], abs=2)
 
 
 def test_newer_weights_lie_on_the_latent_that_is_shown(
