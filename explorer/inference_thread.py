@@ -8,7 +8,6 @@ the window is told once, and takes everything that has come by then. Exceptions 
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 import traceback
@@ -41,10 +40,11 @@ from explorer.picture_jobs import PictureJobs
 from explorer.priority import lower_priority
 from explorer.stills import write_still
 from explorer.tile_grid import APRON_PX, TileKey
+from explorer.tile_stream import ROOT_PX, root_view
 from explorer.view_links import StillView, scene_name, view_from_json
 from model.latent import Seed, seed_to_json
 from model.run_files import run_of
-from model.scale import density, level_of_density
+from model.scale import density
 
 if TYPE_CHECKING:
     from explorer.training_messages import LiveSpace
@@ -56,7 +56,6 @@ Opener = Callable[[str, str, str], "ScaleSpace"]
 log = logging.getLogger(__name__)
 _CHUNK_SIDES_PX = (4112, 2064, 1040, 784, 528, 400, 272, 208, 144)
 _REMEMBERED_TILES = 1024
-_ROOT_PX = 1 << 17
 _MIN_BATCH = 2.0
 _GIVE_BACK_S = 3.0
 
@@ -489,19 +488,15 @@ class _Cancelled(Exception):
 
 
 def _render_root(space: ScaleSpace, seed: Seed) -> Any:
-    """The whole field at a low level, about `_ROOT_PX` pixels: uint8 [H, W, 4], RGBA."""
+    """The whole field at a low level, about `ROOT_PX` pixels: uint8 [H, W, 4], RGBA."""
     from model.space import Window
 
-    width, height = space.field_size
-    low, high = space.level_range
-    wanted = level_of_density(math.sqrt(_ROOT_PX / (width * height)), space.patch_size)
-    level = min(max(wanted, low), high)
-    d = density(level, space.patch_size)
-    size = math.ceil(width * d), math.ceil(height * d)
-    if size[0] * size[1] > 64 * _ROOT_PX:
+    view = root_view(space.field_size, space.level_range, space.patch_size)
+    width, height = view.size
+    if width * height > 64 * ROOT_PX:
         raise ValueError(
-            f"the lowest level of a scene must hold few pixels, got {size[0]} x {size[1]} at level "
-            f"{level:g}; extend level_range downwards."
+            f"the lowest level of a scene must hold few pixels, got {width} x {height} at level "
+            f"{view.level:g}; extend level_range downwards."
         )
-    whole = Window((-width / 2, -height / 2), level, size[1], size[0], seed)
+    whole = Window(view.origin_xy, view.level, height, width, seed)
     return to_rgba(space.render([whole]))[0]

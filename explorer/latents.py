@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,12 +14,12 @@ from explorer.camera_path import CameraPath
 from explorer.director import PreviewFlight
 from explorer.messages import (
     MAX_PICTURE_PX,
-    ExactView,
     Picture,
     PictureRequest,
     PicturesReady,
     SceneInfo,
 )
+from explorer.tile_stream import root_view
 from model.latent import Latent, Seed, seed_from_json, seed_to_json, truncated
 
 if TYPE_CHECKING:
@@ -111,13 +110,12 @@ class Latents(QObject):
     def _ask_root(self, seed: Seed) -> None:
         """The whole field with this latent, small."""
         viewport = self._window.viewport
-        scene, root = viewport.scene, viewport.root
-        if scene is None or root is None or max(root.shape[:2]) > MAX_PICTURE_PX:
+        scene = viewport.scene
+        if scene is None:
             return
-        rows, columns = root.shape[:2]
-        width, height = scene.field_size
-        level = max(math.log2(rows / height / scene.patch_size), scene.level_range[0])
-        whole = ExactView((-width / 2, -height / 2), level, (columns, rows))
+        whole = root_view(scene.field_size, scene.level_range, scene.patch_size)
+        if max(whole.size) > MAX_PICTURE_PX:
+            return
         self._asked = PictureRequest("root", scene.identity, (Picture(whole, seed),))
         viewport.inference.ask_pictures(self._asked)
 

@@ -17,7 +17,10 @@ from explorer.tile_cache import TileCache
 from explorer.tile_grid import TileGrid, TileKey, TileRange, from_centre
 from explorer.view_state import View
 from model.latent import Seed
-from model.scale import Lattice, density
+from model.scale import Lattice, density, level_of_density
+
+ROOT_PX = 1 << 17
+"""Pixels of the small picture of the whole field, about."""
 
 
 class TileStream:
@@ -251,6 +254,23 @@ def exact_view(view: View, grid: TileGrid) -> ExactView | None:
     if width <= 0 or height <= 0:
         return None
     return ExactView((x0 / d, y0 / d), level, (width, height))
+
+
+def root_view(
+    field_size: tuple[float, float], level_range: tuple[float, float], patch_size: int
+) -> ExactView:
+    """The window of the whole field at a low level, about `ROOT_PX` pixels.
+
+    It is shown as if it ended with the field, so it is centred on it, and is at most half a pixel
+    larger or smaller.
+    """
+    width, height = field_size
+    low, high = level_range
+    wanted = level_of_density(math.sqrt(ROOT_PX / (width * height)), patch_size)
+    level = min(max(wanted, low), high)
+    d = density(level, patch_size)
+    size = max(1, round(width * d)), max(1, round(height * d))
+    return ExactView((-size[0] / 2 / d, -size[1] / 2 / d), level, size)
 
 
 def _cut(lattice: Lattice, length: float, half: float, d: float) -> tuple[float, int]:

@@ -39,6 +39,7 @@ from explorer.view_metadata import StillView, read_view
 from model.checkpoints import header_of
 from model.generator_space import GeneratorSpace
 from model.header import CheckpointError
+from model.scale import density
 from model.space import ScaleSpace, Window, to_uint8
 from tests.explorer.fakes import FakeSpace
 from tests.model.small import small_generator
@@ -108,6 +109,23 @@ def test_opening_happens_in_the_thread_and_says_what_was_opened(
     assert info.field_size == (1.25, 1.0) and info.level_range == (0.0, 8.0)
     root = it.of(Opened)[0].root
     assert root.shape[2] == 4 and 1 << 16 < root.shape[0] * root.shape[1] < 1 << 18
+
+
+@pytest.mark.parametrize("field_size", [(1.25, 1.0), (1.0, 1.37), (1.0, 1.0)])
+def test_the_small_picture_of_the_whole_field_ends_with_it(
+    bench: Callable[..., Bench], field_size: tuple[float, float]
+) -> None:
+    """It is drawn as if it did: the sides of its window must not be elsewhere by half a pixel."""
+    space = FakeSpace(field_size, level_range=(-3.0, -2.7))
+    it = bench(space)
+    window, d = space.rendered[0], density(-2.7, 64)
+    assert window.level == -2.7
+    assert it.of(Opened)[0].root.shape[:2] == (window.height, window.width)
+    for origin, side, length in zip(
+        window.origin_xy, (window.width, window.height), field_size, strict=True
+    ):
+        assert abs(origin + length / 2) * d <= 0.25 + 1e-9
+        assert abs(origin + side / d - length / 2) * d <= 0.25 + 1e-9
 
 
 @pytest.mark.usefixtures("no_collector")

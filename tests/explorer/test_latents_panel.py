@@ -18,6 +18,7 @@ from pytestqt.qtbot import QtBot
 from explorer.app import App
 from explorer.camera import Camera
 from explorer.latents import Stars
+from explorer.messages import ExactView, PictureRequest
 from explorer.panels.latents_panel import LatentsPanel
 from explorer.panels.seed_browser import PAGE
 from explorer.places import read_place
@@ -124,6 +125,20 @@ def test_a_click_shows_the_seed_from_the_same_place(make_app: MakeApp, qtbot: Qt
     assert whole is not None and whole.shape == root.shape
     center = whole[whole.shape[0] // 2, whole.shape[1] // 2, :3]
     np.testing.assert_allclose(center, colors(0.0, 0.0, 2), atol=4)
+
+
+def test_the_small_picture_of_another_latent_is_of_the_same_window(
+    make_app: MakeApp, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = FakeSpace((1.37, 1.0), has_latents=True)
+    app = make_app(space)
+    qtbot.waitUntil(lambda: app.viewport.scene is not None, timeout=WAIT_MS)
+    asked: list[PictureRequest] = []
+    monkeypatch.setattr(app.inference, "ask_pictures", asked.append)
+    app.window.places.seed_asked.emit(2)
+    (picture,) = next(request.pictures for request in asked if request.owner == "root")
+    first = space.rendered[0]
+    assert picture.view == ExactView(first.origin_xy, first.level, (first.width, first.height))
 
 
 def test_quick_changes_end_with_the_last_seed(make_app: MakeApp, qtbot: QtBot) -> None:
