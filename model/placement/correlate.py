@@ -17,6 +17,10 @@ _MIN_DEVIATION = 1.0
 """Grey values: what varies less has no direction."""
 
 
+class NoWindow(ValueError):
+    """A canvas has no window of the size that is sought."""
+
+
 @dataclass(frozen=True)
 class Peaks:
     """The best positions of each template, best first."""
@@ -121,13 +125,21 @@ class Index:
     def __init__(
         self, canvas: Canvas, size: int, dtype: torch.dtype, workers: Workers, dims: int = 32
     ) -> None:
-        """Describe the windows of `size` pixels a side that are covered but for a rim."""
+        """Describe the windows of `size` pixels a side that are covered but for a rim.
+
+        Raises:
+            NoWindow: There is none.
+        """
         self.size = size
         self._rim = max(1, size // 8)
         canvas = _grown(canvas, self._rim)
         self._dtype = dtype
         width, height = canvas.size_wh
         columns, rows = width - size + 1, height - size + 1
+        if min(columns, rows) < 1:
+            raise NoWindow(
+                f"a canvas must have {size} pixels a side at least, got {width} x {height}."
+            )
         whole = -F.max_pool2d(-canvas.covered.float()[None], size, 1)[0] > 0.5
         self._basis = self._make_basis(canvas, whole, dims)
         blocks_x, blocks_y = -(-columns // _BLOCK), -(-rows // _BLOCK)
@@ -184,7 +196,7 @@ class Index:
         """Filters [dims, 3, size, size]: principal directions over the root of their deviation."""
         places = whole.nonzero()
         if len(places) == 0:
-            raise ValueError("no window of the canvas is covered whole.")
+            raise NoWindow("no window of the canvas is covered whole.")
         generator = torch.Generator().manual_seed(0)
         chosen = torch.randint(len(places), (_BASIS_WINDOWS,), generator=generator)
         first = places[chosen.to(places.device)].flip(1)

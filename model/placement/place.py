@@ -28,6 +28,10 @@ _FRINGE_GROUPS = 4
 _MAX_GROWTHS = 64
 _ANCHORS, _WITNESSES = 8, 48
 """How many of the coarsest patches may be the anchor, and how many are tried on each."""
+_REACH = 1.5
+"""Octaves that a canvas may be coarser than the anchor and still show it: see `build_canvases`."""
+_LEAST_WINDOW_PX = 4
+"""Pixels of the anchor's canvas that a witness must span."""
 _MIN_AGREEMENT = 0.35
 """Least mean correlation of a patch's detail with all that it overlaps; true ones have 0.9."""
 _DRIFT_PATCHES = 16
@@ -154,19 +158,15 @@ class _Run:
         self._progress, self._save = progress, save
         self._fraction = 0.0
         self._state = state if state is not None else begin_state(images, levels)
-        known = self._labels[~self._labels.isnan()]
-        if len(known) == 0:
+        if bool(self._labels.isnan().all()):
             raise ValueError("no patch has a level; label them, or place them as photographs.")
-        self._base = math.floor(float(known.min()) + 0.3)
-        group = ((self._labels - self._base) * 2).floor().clamp_min(0)
-        self._group = group.nan_to_num(-1).long()
-        self._num_groups = int(self._group.max()) + 1
 
     def result(self) -> PlacementResult:
         """Do what is left to do."""
         with Workers(self._check) as workers:
             if not bool((self._statuses() == _PLACED).any()):
                 self._place_anchor(workers)
+            self._group_labels()
             for stage in range(self._state.stage, 2 * self._num_groups):
                 self._advance(stage, 0.0)
                 self._place_group(stage, workers)
@@ -214,23 +214,43 @@ class _Run:
         waiting = waiting[torch.argsort(self._labels[waiting], stable=True)]
         best, best_count = waiting[:1], -1
         for anchor in waiting[:_ANCHORS].split(1):
-            others = waiting[: _WITNESSES + 1]
-            others = others[others != anchor]
+            base = self._base(float(self._labels[anchor]))
+            finest = base + math.log2(self._patches.size / _LEAST_WINDOW_PX)
+            near = (self._labels[waiting] >= base - 1) & (self._labels[waiting] <= finest)
+            others = waiting[near & (waiting != anchor)][:_WITNESSES]
             if len(others) == 0:
-                break
+                continue
             center = torch.zeros(1, 2, dtype=torch.float64, device=self._device)
             pose = Poses(anchor, center, self._labels[anchor])
-            canvases = build_canvases(self._patches, pose, [self._base], workers)
+            canvases = build_canvases(self._patches, pose, [base], workers)
             found = seek(
                 canvases, self._patches, others, self._labels[others], self._config, workers
             )
             count = int(self._accepted(found).sum())
             if count > best_count:
                 best, best_count = anchor, count
-            if count > 0.9 * len(others):
+            if count > 0.9 * min(_WITNESSES, len(waiting) - 1):
                 break
         self._state.status[int(best)] = _PLACED
         self._state.confidence[int(best)] = self._state.margin[int(best)] = 1.0
+
+    def _base(self, anchor: float) -> int:
+        """Level of the coarsest canvas: it must show the anchor, which is of level `anchor`."""
+        labels = self._labels[~self._labels.isnan() & (self._statuses() != _BLANK)]
+        return max(math.floor(float(labels.min()) + 0.3), math.ceil(anchor - _REACH))
+
+    def _group_labels(self) -> None:
+        """Sort all labels into half octaves; what is far too coarse for the anchor has no place."""
+        state = self._state
+        # The anchor, or what was known before anything was sought, is surer than what was found.
+        first = (state.status == _PLACED) & (state.confidence == 1.0) & (state.margin == 1.0)
+        first = first if first.any() else state.status == _PLACED
+        self._coarsest = self._base(float(state.level[first].min()))
+        group = ((self._labels - self._coarsest) * 2).floor()
+        far = ((group < -2) & (self._statuses() == _WAITING)).cpu().numpy()
+        state.status[far] = _NO_PLACE
+        self._group = torch.where(group < -2, -1, group.clamp_min(0)).nan_to_num(-1).long()
+        self._num_groups = int(self._group.max()) + 1
 
     def _accepted(self, found: Found) -> torch.Tensor:
         config = self._config
@@ -257,8 +277,8 @@ class _Run:
                 return
             placed = self._poses()
             finest = math.floor(float(placed.level.max()) + 0.3)
-            finest = max(self._base, min(self._base + number // 2, finest))
-            levels = range(self._base, finest + 1)
+            finest = max(self._coarsest, min(self._coarsest + number // 2, finest))
+            levels = range(self._coarsest, finest + 1)
             canvases = build_canvases(self._patches, placed, levels, workers)
             self._advance(stage, _CANVAS_SHARE)
             labels = self._labels[todo] + self._drift(placed)

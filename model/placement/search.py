@@ -10,7 +10,7 @@ import torch
 from kernels.resample import resample
 from model.placement.canvas import Canvas, Patches, Poses, halved
 from model.placement.config import PlacementConfig
-from model.placement.correlate import Index, Peaks, masked_peaks
+from model.placement.correlate import Index, NoWindow, Peaks, masked_peaks
 from model.placement.refine import Fit, fit_to_canvas
 from model.placement.workers import Workers, batches
 from model.precision import training_dtype
@@ -87,6 +87,8 @@ def seek(
     poses = Poses(indices[rows], canvas.field_of(peaks.center_xy).flatten(0, 1), labels[rows])
     valid = peaks.score.flatten() > -1.0
     rows, poses = rows[valid], poses[valid]
+    if len(rows) == 0:
+        return _nowhere(len(indices), indices.device)
     best = torch.full((len(rows),), -math.inf, device=rows.device)
     detail = torch.full_like(best, -1.0)
     for level in range(max(start, coarsest), finest + 1):
@@ -124,7 +126,11 @@ def _candidates(
     spans = patches.size / zoom
     fringed = canvas.level < coarsest
     size = int(spans.max() + 1e-6) // 2 * 2 if fringed else max(4, int(spans.min() + 1e-6))
-    index = None if fringed else Index(canvas, size, training_dtype(patches.device), workers)
+    try:
+        index = None if fringed else Index(canvas, size, training_dtype(patches.device), workers)
+    except NoWindow:  # one label that is far too coarse makes all windows too large
+        nowhere = torch.zeros(len(indices), 1, 2, dtype=torch.float64, device=patches.device)
+        return Peaks(nowhere, torch.full((len(indices), 1), -1.0, device=patches.device))
 
     def work(rows: slice) -> Peaks:
         origin = (patches.size / 2 - size / 2 * zoom[rows])[:, None].expand(-1, 2)
@@ -171,6 +177,13 @@ def _best(rows: torch.Tensor, score: torch.Tensor, num: int) -> torch.Tensor:
     return order[place - first < num]
 
 
+def _nowhere(num: int, device: torch.device) -> Found:
+    """No place for any of `num` patches."""
+    empty = torch.zeros(num, dtype=torch.float64, device=device)
+    none = torch.full((num,), -1.0, device=device)
+    return Found(torch.stack([empty, empty], 1), empty, none, none, none)
+
+
 def _settle(
     rows: torch.Tensor, poses: Poses, evidence: torch.Tensor, detail: torch.Tensor, num: int
 ) -> Found:
@@ -189,10 +202,6 @@ def _settle(
     apart = (poses.center_xy - poses.center_xy[mine]).abs().amax(1) > _DISTINCT * span
     other = torch.zeros(num, device=device)
     other.scatter_reduce_(0, rows[apart], detail[apart], "amax")
-    if not bool(found.any()):
-        empty = torch.zeros(num, dtype=torch.float64, device=device)
-        none = torch.full((num,), -1.0, device=device)
-        return Found(torch.stack([empty, empty], 1), empty, none, none, none)
     chosen = torch.where(found, detail[best], -1.0)
     return Found(
         poses.center_xy[best],

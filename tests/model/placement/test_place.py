@@ -111,6 +111,36 @@ def test_a_wide_picture_grows_beyond_the_anchor(cut: Callable[..., Cut]) -> None
     assert max(result.field_size) == pytest.approx(3.0, abs=0.05)
 
 
+@pytest.mark.parametrize("label", [-0.6, -1.0, -2.0, -3.0, -8.0])
+def test_one_label_that_is_far_too_coarse_keeps_no_other_patch_from_its_place(
+    cut: Callable[..., Cut], label: float
+) -> None:
+    own = cut(counts=(40, 80))
+    labels, row = own.levels.copy(), 50
+    labels[row] = label
+    states: list[PlacementState] = []
+    result = place_patches(
+        own.images, labels, CONFIG, save=lambda state: states.append(copy.deepcopy(state))
+    )
+    others = np.arange(len(labels)) != row
+    assert result.reason[row] == "no place"
+    assert result.placed[others].all()
+    assert_true(own, result, others)
+    again = place_patches(own.images, labels, CONFIG, state=states[1])
+    assert np.array_equal(again.center_xy, result.center_xy)
+
+
+def test_the_level_of_a_blank_patch_says_nothing(cut: Callable[..., Cut]) -> None:
+    own = cut(counts=(30, 50))
+    images, labels, blank = own.images.copy(), own.levels.copy(), own.levels.argmin()
+    images[blank] = 200
+    without = place_patches(images, labels, CONFIG)
+    labels[blank] = -1.0
+    result = place_patches(images, labels, CONFIG)
+    assert result.reason[blank] == "blank"
+    assert np.array_equal(result.center_xy, without.center_xy)
+
+
 def test_gain_and_brightness_do_not_matter(cut: Callable[..., Cut]) -> None:
     own = cut(counts=(40, 60))
     rng = np.random.default_rng(1)
