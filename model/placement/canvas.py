@@ -13,6 +13,7 @@ from functools import partial
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from kernels.resample import resample
 from model.placement.workers import Workers, batches
@@ -41,11 +42,14 @@ class Blending:
     """A patch that is `d` octaves coarser than the canvas weighs `2**(-blur_penalty * d)`."""
     filter: str
     """See `kernels.resample`."""
+    carried_px: int
+    """Pixels by which a canvas is carried on before it fills the next finer one: it shows nothing
+    where a pixel at the edge of the picture is covered in part."""
 
 
-TO_SEARCH = Blending(0.3, 6.0, "area")
+TO_SEARCH = Blending(0.3, 6.0, "area", 0)
 """Quick: to find the next finer patches in."""
-TO_SHOW = Blending(1.0, 10.0, "mixed")
+TO_SHOW = Blending(1.0, 10.0, "mixed", 1)
 """Everywhere as sharp as the finest patch that lies there; takes three times as long."""
 
 
@@ -166,6 +170,8 @@ def build_canvases(
     canvases: dict[int, Canvas] = {}
     coarser: Canvas | None = None
     for level in levels:
+        if coarser is not None and blending.carried_px:
+            coarser = grown(coarser, blending.carried_px)
         coarser = _build(patches, poses, level, low, high, coarser, workers, blending)
         canvases[level] = coarser
     return canvases
@@ -221,6 +227,32 @@ def _read_back(canvas: Canvas, poses: Poses, side: int, filter: str) -> torch.Te
     return resample(colours, low - first, step, (side, side), filter=filter)
 
 
+def grown(canvas: Canvas, rim: int) -> Canvas:
+    """The canvas with its covered part carried on by `rim` pixels, into holes and outwards.
+
+    Patches at the very edge of a picture reach half a pixel beyond what is covered whole.
+    """
+    width, height = canvas.size_wh
+    first_x, first_y = canvas.first_xy
+    lines, columns = height + 2 * rim, width + 2 * rim
+    image = torch.empty(lines, columns, 3, dtype=torch.uint8, device=canvas.image.device)
+    covered = torch.empty(lines, columns, dtype=torch.bool, device=canvas.image.device)
+    for rows in batches(lines, max(1, _STRIPE_PX // columns)):
+        # With the `rim` lines before and after, which are carried on into these.
+        begin, end = rows.start - 2 * rim, rows.stop
+        part = slice(max(0, begin), min(height, end))
+        pad = (rim, rim, part.start - begin, end - part.stop)
+        colour = F.pad(canvas.image[part].permute(2, 0, 1).float(), pad)
+        mask = F.pad(canvas.covered[part].float(), pad)[None]
+        for _ in range(rim):
+            near = F.avg_pool2d(torch.cat([colour * mask, mask]), 3, 1, 1)
+            colour = torch.where(mask > 0, colour, near[:3] / near[3:].clamp_min(1e-6))
+            mask = (near[3:] > 1e-3).float()
+        image[rows] = colour[:, rim:-rim].round().to(torch.uint8).permute(1, 2, 0)
+        covered[rows] = mask[0, rim:-rim] > 0
+    return Canvas(canvas.level, canvas.density, (first_x - rim, first_y - rim), image, covered)
+
+
 def halved(canvas: Canvas) -> Canvas:
     """The next coarser level, by averaging what is covered."""
     # An even first pixel keeps the lattice anchored; odd edges get an uncovered line.
@@ -230,8 +262,8 @@ def halved(canvas: Canvas) -> Canvas:
     mask = canvas.covered.float()[None, None]
     image = canvas.image.permute(2, 0, 1).float()[None] * mask
     stack = torch.cat([image, mask], 1)
-    stack = torch.nn.functional.pad(stack, (pad[0], right, pad[1], bottom))
-    stack = torch.nn.functional.avg_pool2d(stack, 2)[0]
+    stack = F.pad(stack, (pad[0], right, pad[1], bottom))
+    stack = F.avg_pool2d(stack, 2)[0]
     covered = stack[3] >= 0.5
     image = torch.where(covered, stack[:3] / stack[3].clamp_min(1e-6), 0.0)
     return Canvas(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-from model.placement.canvas import Canvas
+from model.placement.canvas import Canvas, grown
 from model.placement.workers import Workers
 
 _BLOCK = 4
@@ -132,7 +132,7 @@ class Index:
         """
         self.size = size
         self._rim = max(1, size // 8)
-        canvas = _grown(canvas, self._rim)
+        canvas = grown(canvas, self._rim)
         self._dtype = dtype
         width, height = canvas.size_wh
         columns, rows = width - size + 1, height - size + 1
@@ -213,29 +213,6 @@ class Index:
     def _project_map(self, image: torch.Tensor) -> torch.Tensor:
         """Unit vectors of all windows of an image: float32 [dims, rows, columns]."""
         return _unit(F.conv2d(image[None] - 128.0, self._basis)[0], 0)
-
-
-def _grown(canvas: Canvas, rim: int) -> Canvas:
-    """The canvas with its covered part carried on by `rim` pixels, into holes and outwards.
-
-    Patches at the very edge of a picture reach half a pixel beyond what is covered whole.
-    """
-    pad = (rim, rim, rim, rim)
-    image = F.pad(canvas.image.permute(2, 0, 1).float(), pad)
-    mask = F.pad(canvas.covered.float(), pad)[None]
-    for _ in range(rim):
-        near = F.avg_pool2d(torch.cat([image * mask, mask]), 3, 1, 1)
-        fill = near[:3] / near[3:].clamp_min(1e-6)
-        image = torch.where(mask > 0, image, fill)
-        mask = (near[3:] > 1e-3).float()
-    first_x, first_y = canvas.first_xy
-    return Canvas(
-        canvas.level,
-        canvas.density,
-        (first_x - rim, first_y - rim),
-        image.round().to(torch.uint8).permute(1, 2, 0).contiguous(),
-        mask[0] > 0,
-    )
 
 
 _STRIPE = 16

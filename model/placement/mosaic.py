@@ -10,7 +10,15 @@ import numpy as np
 import pyvips
 import torch
 
-from model.placement.canvas import TO_SHOW, Canvas, Patches, Poses, build_canvases, refined
+from model.placement.canvas import (
+    TO_SHOW,
+    Canvas,
+    Patches,
+    Poses,
+    build_canvases,
+    grown,
+    refined,
+)
 from model.placement.workers import Workers
 from model.scale import density
 
@@ -69,9 +77,11 @@ def compose(
     with Workers(check) as workers:
         patches = Patches(images, torch.device("cpu"))
         canvas = build_canvases(patches, poses, range(finest + 1), workers, TO_SHOW)[finest]
+        canvas = grown(canvas, TO_SHOW.carried_px)
+        ground = _fill(canvas)
         for _ in range(_ROUNDS):
             canvas = refined(canvas, patches, poses, workers, TO_SHOW)
-    picture = _cut(canvas, width, height)
+    picture = _cut(canvas, width, height, ground)
     del canvas
     _write(picture, path, progress)
     if progress is not None:
@@ -117,11 +127,24 @@ def detail_map(
     return detail
 
 
-def _cut(canvas: Canvas, width: int, height: int) -> np.ndarray:
-    """The field's part of a canvas, uint8 [H, W, 3]; what nothing covers takes the mean colour."""
+def _fill(canvas: Canvas) -> np.ndarray:
+    """Give what nothing covers the mean colour of what is covered, uint8 [3], and return that.
+
+    Patches are read back from the canvas: beside a hole that is black they would seem darker.
+    """
+    image, covered = canvas.image.numpy(), canvas.covered.numpy()
+    step = _CELL_PX if covered[::_CELL_PX, ::_CELL_PX].any() else 1
+    mean = image[::step, ::step].mean((0, 1), where=covered[::step, ::step, None])
+    ground = np.round(mean).astype(np.uint8)
+    np.copyto(image, ground, where=~covered[..., None])
+    return ground
+
+
+def _cut(canvas: Canvas, width: int, height: int, ground: np.ndarray) -> np.ndarray:
+    """The field's part of a canvas, uint8 [H, W, 3]; what nothing covers takes the colour given."""
     image, covered = canvas.image.numpy(), canvas.covered.numpy()
     out = np.empty((height, width, 3), np.uint8)
-    out[:] = np.round(image[::_CELL_PX, ::_CELL_PX].mean((0, 1)))
+    out[:] = ground
     x0, y0 = (-size // 2 - first for size, first in zip((width, height), canvas.first_xy))
     left, top = max(0, -x0), max(0, -y0)
     right = min(width, image.shape[1] - x0)

@@ -14,6 +14,8 @@ from model.placement.mosaic import compose, detail_map, finest_level
 from model.pyramid import ImagePyramid
 from model.space import Window, to_uint8
 
+ORANGE = np.array([250, 120, 20], np.uint8)
+
 
 @pytest.fixture
 def pyramid(tmp_path: Path) -> ImagePyramid:
@@ -97,6 +99,33 @@ def test_the_picture_shows_what_its_patches_show(
         opened.close()
     pyramid.close()
     assert errors[1] < 0.8 * errors[0]
+
+
+def one_colour(finest: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Patches, centres and levels: orange, and at random places of a field of 1.4 x 1."""
+    rng = np.random.default_rng(0)
+    levels = np.concatenate([np.zeros(9), rng.uniform(0, finest, 400)])
+    half = 0.5 * 2.0 ** -levels[:, None]
+    centers = rng.uniform(-1, 1, (409, 2)) * (np.array([0.7, 0.5]) - half)
+    centers[:2, 0] = -0.2, 0.2  # the left and the right edge are covered whole
+    images = np.empty((409, 32, 32, 3), np.uint8)
+    images[:] = ORANGE
+    return images, centers, levels
+
+
+@pytest.mark.parametrize("finest", [0.2, 3.0])
+def test_no_frame_of_another_colour_is_round_the_picture(tmp_path: Path, finest: float) -> None:
+    compose(*one_colour(finest), (1.4, 1.0), tmp_path / "m.tif")
+    with Image.open(tmp_path / "m.tif") as picture:
+        assert (np.asarray(picture) == ORANGE).all()
+
+
+def test_a_hole_takes_the_mean_colour_of_what_is_shown(tmp_path: Path) -> None:
+    images, centers, levels = one_colour(3.0)
+    aside = np.abs(centers[:, 0]) > 0.1 + 0.5 * 2.0**-levels
+    compose(images[aside], centers[aside], levels[aside], (1.4, 1.0), tmp_path / "m.tif")
+    with Image.open(tmp_path / "m.tif") as picture:
+        assert (np.asarray(picture) == ORANGE).all()
 
 
 def test_detail_is_the_finest_patch_over_each_cell() -> None:
