@@ -44,6 +44,11 @@ _LISTED = {
     "bad labels": (ERROR, "Label files that cannot be read.", "Mend the file; see the line."),
     "labelled twice": (WARNING, "Images with two labels.", "Keep one line for each image."),
     "labels not used": (WARNING, "More than one label file.", "Keep one."),
+    "places of photographs": (
+        NOTE,
+        "Tables of where photographs lie, no labels.",
+        "Nothing: photographs are placed anew.",
+    ),
     "missing file": (WARNING, "Labels without an image.", "Copy the images, or cut the lines."),
     "duplicate name": (
         WARNING,

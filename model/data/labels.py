@@ -29,6 +29,8 @@ MAX_PLACE = 1000.0
 """Field units; a place outside is a mistake (pixels, for example)."""
 CSV_COLUMNS = ("file", "log2_zoom", "x", "y", "scene")
 """Columns that labels are read from; further ones are left alone."""
+_PHOTO_COLUMN = "h00"
+"""Only where photographs lie has it: a level and a centre alone would make patches of them."""
 
 _OCTAVE = re.compile(
     r"(?:(?:octave|level|zoom|log2_zoom|scale)[ _-]*)?(\d{1,2}(?:\.\d{1,6})?)", re.I
@@ -189,6 +191,13 @@ def labels_of_csv(data: bytes, source: str) -> LabelTable:
                 "bad labels",
                 f"begins with {_short(head.strip())}; its first line must name the columns "
                 "file,log2_zoom[,x,y][,scene].",
+            )
+            return table
+        if _PHOTO_COLUMN in header:
+            table.problem(
+                source,
+                "places of photographs",
+                "says where photographs lie, not what level patches have; it is not read.",
             )
             return table
         columns = {name: header.index(name) for name in CSV_COLUMNS if name in header}

@@ -133,6 +133,12 @@ def test_wrong_csv_is_one_finding(data: bytes) -> None:
     assert kinds(table) == [("l.csv", "bad labels")]
 
 
+def test_the_places_of_photographs_are_no_labels() -> None:
+    table = labels_of_csv(b"file,log2_zoom,x,y,h00,h01\na.jpg,1.5,0,0,1,0\n", "places.csv")
+    assert table.labels == {}
+    assert kinds(table) == [("places.csv", "places of photographs")]
+
+
 def test_a_wrong_line_leaves_the_others() -> None:
     table = labels_of_csv(b"file,log2_zoom\na,1\nb,1,2\nc\nd,2\n", "l.csv")
     assert set(table.labels) == {"a", "d"}

@@ -237,6 +237,21 @@ def test_a_folder_of_photographs_is_placed_by_the_command_and_trains(
     data.pyramid.close()
 
 
+def test_the_table_of_photographs_may_lie_beside_them(
+    photographs: list[Photograph], tmp_path: Path
+) -> None:
+    for index, photograph in enumerate(photographs[:4]):
+        Image.fromarray(photograph.image).save(tmp_path / f"{index}.png")
+    table = tmp_path / "places.csv"
+    assert run_cli(["place", str(tmp_path), "--out", str(table)]) == 0
+    first = table.read_text()
+    assert first.count(",placed,") >= 2
+    with open_patches(tmp_path) as collection:
+        assert [patch.level for patch in collection.patches] == [None] * 4
+    assert run_cli(["place", str(tmp_path), "--out", str(table)]) == 0
+    assert table.read_text() == first
+
+
 def test_a_photograph_octaves_closer_is_found_from_either_side(picture: ImagePyramid) -> None:
     center, size = (0.12, -0.08), (640, 480)
     views = [_render(picture, size, center, zoom * 480 / 0.9) for zoom in (1, 6)]
