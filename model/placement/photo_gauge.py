@@ -3,8 +3,9 @@
 Matches fix all photographs up to one homography of the whole. Three things choose it.
 Every photograph is a view by a camera with square pixels, its axis in the middle, and one focal
 length for all: that fixes the shape, up to a similarity (Triggs 1998, autocalibration from planar
-scenes; Zhang 2000, equations 3 and 4). People hold cameras upright: the mean roll is zero. And the
-field is the smallest upright rectangle round all photographs: centred, shorter side 1.
+scenes; Zhang 2000, equations 3 and 4). People hold cameras upright: the mean roll is zero, of those
+photographs that were taken from one side. And the field is the smallest upright rectangle round all
+photographs: centred, shorter side 1.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ FOCAL_SIGMA = 0.7
 """Uncertainty of its logarithm."""
 TILT_SIGMA = 0.2
 """Expected tilt of a photograph, radians: what decides where few photographs say little."""
+ONE_SIDE = np.pi / 4
+"""Radians within which rolls are those of cameras held alike; a scan may lie on any side."""
 SHAPE_SIGMA = 2e-3
 """Noise of a photograph's own shape: how far from equal and square its axes may seem."""
 
@@ -48,8 +51,7 @@ def choose_field(
     )
     shape, focal = _metric_shape([start @ h[i] for i in placed])
     upright = shape @ start
-    turns = [roll(upright @ h[i]) for i in placed]
-    angle = np.arctan2(np.mean(np.sin(turns)), np.mean(np.cos(turns)))
+    angle = _usual_roll(np.array([roll(upright @ h[i]) for i in placed]))
     c, s = np.cos(-angle), np.sin(-angle)
     upright = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) @ upright
     corners = np.concatenate(
@@ -73,6 +75,13 @@ def roll(h: np.ndarray) -> float:
     center = h[:2, 2] / h[2, 2]
     along = (h[:2, 0] - center * h[2, 0]) / h[2, 2]
     return float(np.arctan2(along[1], along[0]))
+
+
+def _usual_roll(rolls: np.ndarray) -> float:
+    """Mean of the largest group within `ONE_SIDE` of one of them, the first of equal ones."""
+    near = np.cos(rolls[:, None] - rolls) > np.cos(ONE_SIDE)
+    group = rolls[near[near.sum(1).argmax()]]
+    return float(np.arctan2(np.sin(group).mean(), np.cos(group).mean()))
 
 
 def _metric_shape(views: list[np.ndarray]) -> tuple[np.ndarray, float]:

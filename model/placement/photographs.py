@@ -97,7 +97,8 @@ class PhotoPlace:
     center_xy: tuple[float, float] | None = None
     """Of its centre, field units."""
     rotation_deg: float | None = None
-    """Direction of its x axis in the field, clockwise; the mean over all photographs is 0."""
+    """Direction of its x axis in the field, clockwise; the mean over those that were taken from one
+    side, the most, is 0."""
     homography: tuple[float, ...] | None = None
     """Photo pixel (centres at half-integers) to field units: 3 x 3, row by row, the last 1."""
     rms_px: float | None = None

@@ -34,7 +34,7 @@ from model.placement.photo_features import (
     match_descriptors,
     normalising,
 )
-from model.placement.photo_gauge import choose_field
+from model.placement.photo_gauge import choose_field, roll
 from model.placement.photo_light import even_light, evened, light_mips, to_linear, to_srgb
 from model.placement.photo_solve import solve
 from model.placement.photographs import (
@@ -404,6 +404,32 @@ def test_cameras_tell_the_shape_of_the_whole() -> None:
     similar = fit_similarity(put, real, np.ones(len(put)))
     # Without the cameras, a similarity leaves a tenth of the field.
     assert np.abs(apply_homography(similar, put) - real).max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("sides", "most"),
+    [([0, 180], 0), ([0, 0, 90], 0), ([0, 180, 180], 180), ([90, 0, 270, 180, 0], 0)],
+)
+def test_photographs_from_several_sides_do_not_turn_the_field(sides: list[int], most: int) -> None:
+    rng = np.random.default_rng(8)
+    size = (640, 480)
+    views = [
+        camera_homography(
+            size,
+            tuple(rng.uniform(-0.3, 0.3, 2)),
+            900 * 2 ** rng.uniform(0, 1),
+            20 + side + rng.uniform(-2, 2),
+            rng.uniform(0, 3),
+            rng.uniform(0, 360),
+            1.2,
+        )
+        @ np.linalg.inv(normalising(size))
+        for side in sides
+    ]
+    to_field, _, _ = choose_field(np.array(views), [size] * len(views), range(len(views)))
+    rolls = np.rad2deg([roll(to_field @ view) for view in views])
+    off = (rolls - (np.array(sides) - most) + 180) % 360 - 180
+    assert np.abs(off).max() < 5
 
 
 def test_light_is_evened_where_photographs_overlap() -> None:
