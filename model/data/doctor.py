@@ -184,7 +184,8 @@ def _diagnosed(
         exact = exact_groups(seen, skip)
         for group in exact:
             skip[group[1:]] = True
-        near = alike_pairs(data, seen, skip)
+        share = _COMPARED - _SCANNED
+        near = alike_pairs(data, seen, skip, lambda part: progress(_SCANNED + share * part))
         progress(_COMPARED)
         add_duplicates(found, data.patches, exact, near, keep_near=seen.photographs)
         add_spectrum(found, data.patches, seen, blank)

@@ -8,6 +8,8 @@ plain gradients have equal hashes and equal thumbnails.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from model.data.doctor_scan import Scan, fitted
@@ -23,8 +25,6 @@ _MAX_BITS = 6
 _THUMB_CORRELATION = 0.985
 _PIXEL_CORRELATION = 0.98
 _DETAIL_CORRELATION = 0.8
-_MAX_PAIRS = 20_000
-"""Candidates that are decoded again; more are taken by their thumbnails alone."""
 _BATCH = 256
 _BATCH_PX = 1 << 24
 
@@ -65,15 +65,22 @@ def near_pairs(scan: Scan, skip: np.ndarray) -> np.ndarray:
     return np.asarray(pairs[keep])
 
 
-def alike_pairs(collection: PatchCollection, scan: Scan, skip: np.ndarray) -> np.ndarray:
+def alike_pairs(
+    collection: PatchCollection,
+    scan: Scan,
+    skip: np.ndarray,
+    progress: Callable[[float], None] = lambda _fraction: None,
+) -> np.ndarray:
     """Pairs of patches that show the same picture but for coding, noise or brightness.
 
-    Decodes the candidates once more. int64 [M, 2].
+    Decodes the candidates once more, at most some forty a patch. `progress` is called with the
+    finished share; whatever it raises cancels. int64 [M, 2].
     """
-    pairs = near_pairs(scan, skip)[:_MAX_PAIRS]
+    pairs = near_pairs(scan, skip)
     same = np.zeros(len(pairs), bool)
     batch = max(1, min(_BATCH, _BATCH_PX // scan.patch_size**2))
     for begin in range(0, len(pairs), batch):
+        progress(begin / len(pairs))
         part = pairs[begin : begin + batch]
         needed, where = np.unique(part, return_inverse=True)
         grey = _decoded(collection, scan, needed)

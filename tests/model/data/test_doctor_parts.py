@@ -10,6 +10,7 @@ import pytest
 import pyvips
 from PIL import Image
 
+from model.data import doctor_duplicates
 from model.data.doctor import DoctorConfig, inspect_data
 from model.data.doctor_cost import Machine, _extrapolated, _traced, measure_machine, predict_costs
 from model.data.doctor_duplicates import alike_pairs, joined
@@ -22,6 +23,10 @@ from model.pyramid import ImagePyramid
 from tests.model.data.doctor_sets import P, cut, picture, png, write_folder
 
 NO_COSTS = DoctorConfig(costs=False)
+
+
+class Cancelled(Exception):
+    """What a person's Cancel raises."""
 
 
 def test_white_noise_has_its_variance_in_every_band() -> None:
@@ -109,6 +114,29 @@ def test_near_duplicates_survive_recoding_and_plain_gradients_are_none(tmp_path:
     groups = joined(alike_pairs(data, seen, np.zeros(len(data), bool)))
     names = [[data.patches[i].name for i in group] for group in groups]
     assert names == [["0002.png", "z2.jpg"], ["0005.png", "z5.png"], ["0009.png", "z9.jpg"]]
+
+
+def test_all_near_duplicates_are_found_and_looking_for_them_can_be_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor_duplicates, "_MAX_PAIRS", 2, raising=False)  # there was a bound
+    monkeypatch.setattr(doctor_duplicates, "_BATCH", 2)
+    patches = cut(5, (2.0, 4.0))
+    folder = write_folder(tmp_path / "set", patches)
+    for number, (pixels, _) in enumerate(patches):
+        Image.fromarray(pixels).save(folder / f"z{number}.jpg", quality=92, subsampling=0)
+    data = opened(folder)
+    seen = scan(data, range(len(data)))
+    none = np.zeros(len(data), bool)
+    heard: list[float] = []
+    assert len(alike_pairs(data, seen, none, heard.append)) == 5
+    assert heard == [0.0, 0.4, 0.8]
+
+    def stop(fraction: float) -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        alike_pairs(data, seen, none, stop)
 
 
 def test_costs_count_what_a_checkpoint_and_a_state_hold() -> None:
