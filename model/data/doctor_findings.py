@@ -154,10 +154,10 @@ def add_files(found: Findings, collection: PatchCollection, scan: Scan) -> None:
     found.add_patches(
         "too-small",
         ERROR,
-        f"Photographs of less than {least} px a side, which find no place without a level."
+        f"Photographs of less than {least} px a side, too small to find a place."
         if scan.photographs
         else f"Images smaller than the {least} px that training needs.",
-        "Exclude them, or give every image its level."
+        f"Exclude them, or give photographs of {least} px or more a side."
         if scan.photographs
         else "Exclude them, or save them larger.",
         small,

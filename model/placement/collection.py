@@ -1,4 +1,4 @@
-"""Placing a data set: every scene by itself, unreadable files listed, the state kept beside."""
+"""Placing a data set: every scene by itself, files left out listed, the state kept beside."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from model.data.images import ImageError
-from model.data.patches import PatchCollection
+from model.data.patches import PatchCollection, UnfitError
 from model.placement.config import Placement, PlacementConfig
 from model.placement.place import NothingToSeek, PlacementState, place_patches
 from model.placement.places_csv import (
@@ -87,14 +87,15 @@ def place_collection(
     levels, owner = _levels(data), _owner(data, config, size, report)
     beside = state_path(out)
     states = read_state(beside, owner) if resume else {}
-    images, readable = _load(data, size, report)
+    images, left_out = _load(data, size, report)
     done = 0
     places: list[Placement | None] = [None] * len(data.patches)
     field_sizes: dict[str, tuple[float, float]] = {}
     sought, nothing = 0, None
     for scene in dict.fromkeys(patch.scene for patch in data.patches):
         rows = np.array(
-            [i for i, p in enumerate(data.patches) if p.scene == scene and readable[i]], np.int64
+            [i for i, p in enumerate(data.patches) if p.scene == scene and i not in left_out],
+            np.int64,
         )
         field_sizes[scene] = (0.0, 0.0)
         if len(rows) == 0 or bool(np.isnan(levels[rows]).all()):
@@ -136,9 +137,9 @@ def place_collection(
             patch.name,
             patch.scene,
             patch.level,
-            place or unplaced(patch.level, "no level" if ok else "unreadable"),
+            place or unplaced(patch.level, left_out.get(index, "no level")),
         )
-        for patch, place, ok in zip(data.patches, places, readable.tolist(), strict=True)
+        for index, (patch, place) in enumerate(zip(data.patches, places, strict=True))
     )
     write_places(out, files)
     beside.unlink(missing_ok=True)
@@ -216,11 +217,11 @@ def compared_size(data: PatchCollection, wanted: int | None = None) -> int:
     return min(MAX_PATCH_PX, min(size for size, count in sizes.items() if count == common))
 
 
-def _load(data: PatchCollection, size: int, report: Progress) -> tuple[np.ndarray, np.ndarray]:
-    """All patches, uint8 [N, P, P, 3], and which could be read, bool [N]."""
+def _load(data: PatchCollection, size: int, report: Progress) -> tuple[np.ndarray, dict[int, str]]:
+    """All patches, uint8 [N, P, P, 3], and by index why some are left out."""
     count = len(data.patches)
     images = np.zeros((count, size, size, 3), np.uint8)
-    readable = np.ones(count, bool)
+    left_out: dict[int, str] = {}
     for begin in range(0, count, _LOAD_BATCH):
         report(_LOAD_SHARE * begin / count)
         rows = range(begin, min(begin + _LOAD_BATCH, count))
@@ -230,6 +231,7 @@ def _load(data: PatchCollection, size: int, report: Progress) -> tuple[np.ndarra
             for index in rows:
                 try:
                     images[index] = data.images([index], size)[0]
-                except ImageError:
-                    readable[index] = False
-    return images, readable
+                except ImageError as error:
+                    unfit = isinstance(error, UnfitError)
+                    left_out[index] = "not square or too small" if unfit else "unreadable"
+    return images, left_out

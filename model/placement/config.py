@@ -55,7 +55,8 @@ class Placement:
     margin: float
     """By how much that exceeds the same at any other place."""
     reason: str = ""
-    """Of an unplaced patch: 'blank', 'no place', 'ambiguous' or 'no level'."""
+    """Of an unplaced patch: 'blank', 'no place', 'ambiguous' or 'no level'; of a file that was not
+    sought, 'not square or too small' or 'unreadable'."""
 
 
 @dataclass(frozen=True)

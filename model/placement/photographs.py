@@ -334,8 +334,8 @@ def _look_at_all(
         if min(size_wh) < config.min_side:
             reason = (
                 f"too small: {size_wh[0]} x {size_wh[1]} pixels have too few features to be "
-                f"recognised; give its level (log2_zoom) in a CSV, so that it is placed by "
-                f"correlation, or a photograph of {config.min_side} pixels or more a side"
+                f"recognised; leave it out, or give a photograph of {config.min_side} pixels or "
+                "more a side"
             )
         else:
             photo = _look(index, image, config)

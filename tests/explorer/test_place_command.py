@@ -89,6 +89,18 @@ def test_a_folder_is_placed(
     assert sum(patch.center_xy is not None for patch in labelled.patches) == len(placed)
 
 
+def test_a_sound_file_of_another_shape_is_not_called_unreadable(
+    data: tuple[Path, list[list[object]]], tmp_path: Path
+) -> None:
+    folder, truth = data
+    for row, size_wh in zip(truth[:2], ((40, 20), (16, 16))):
+        Image.new("RGB", size_wh).save(folder / str(row[0]))
+    assert run(folder, "--out", tmp_path / "places.csv") == 0
+    rows = read(tmp_path / "places.csv")
+    assert {rows[str(row[0])]["reason"] for row in truth[:2]} == {"not square or too small"}
+    assert rows["broken.png"]["reason"] == "unreadable"
+
+
 def test_excluded_patches_are_left_out(
     data: tuple[Path, list[list[object]]], tmp_path: Path
 ) -> None:

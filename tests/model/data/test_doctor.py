@@ -289,6 +289,15 @@ def test_photographs_without_labels_are_not_called_broken(
     assert report.excluded == () and report.patches.num_labelled == 0
 
 
+def test_a_photograph_that_is_too_small_is_not_to_be_labelled(tmp_path: Path) -> None:
+    """One level makes patches of all the others."""
+    photos = write_photos(tmp_path / "photos", *[(300, 220)] * 6, (100, 80))
+    report = inspect_data(photos, DoctorConfig(costs=False))
+    (small,) = (f for f in report.findings if f.kind == "too-small")
+    assert len(small.items) == 1 and "level" not in f"{small.title} {small.advice}"
+    assert "128 px or more" in small.advice
+
+
 def labelled(folder: Path, size: int, levels: Sequence[float], seed: int = 0) -> Path:
     """Square patches of `size` pixels, each with a level."""
     parts = cut(len(levels), seed=seed)

@@ -124,7 +124,8 @@ def test_what_does_not_belong_is_listed_with_what_to_do(places: tuple[PhotoPlace
     foreign, small, blank = places[-3:]
     assert {p.status for p in (foreign, small, blank)} == {"unplaced"}
     assert "matches no other photograph" in foreign.reason and "add one" in foreign.reason
-    assert "64 x 64" in small.reason and "log2_zoom" in small.reason
+    assert "64 x 64" in small.reason and "128 pixels or more" in small.reason
+    assert "log2_zoom" not in small.reason  # one label makes patches of all others
     assert "blank or blurred" in blank.reason
     assert foreign.homography is None and foreign.level is None and foreign.center_xy is None
 
