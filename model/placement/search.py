@@ -105,7 +105,9 @@ def seek(
             torch.where(legible_fit, fit.level, poses.level),
         )
         if level < finest:
-            keep = _best(rows, evidence + fit.correlation, _KEPT)
+            score = evidence + fit.correlation
+            apart = _distinct(rows, poses, score)
+            keep = apart[_best(rows[apart], score[apart], _KEPT)]
             rows, poses, best, detail = rows[keep], poses[keep], best[keep], detail[keep]
             if level < finest - 1:  # decided by the two finest canvases alone
                 best = torch.full_like(best, -math.inf)
@@ -165,8 +167,29 @@ def _fit(
     return replace(fit, detail=torch.where(stray, -1.0, fit.detail))
 
 
+def _distinct(rows: torch.Tensor, poses: Poses, score: torch.Tensor) -> torch.Tensor:
+    """Which entries lie elsewhere than all better ones of their row that do, best first."""
+    order, rank = _ranked(rows, score)
+    shape = int(rows.max()) + 1, int(rank.max()) + 1
+    at = torch.full(shape, -1, dtype=torch.int64, device=rows.device)
+    at[rows[order], rank] = order
+    center, kept = poses.center_xy[at], at >= 0
+    reach = _DISTINCT * 2.0 ** -poses.level[at]
+    for number in range(1, shape[1]):
+        away = (center[:, :number] - center[:, number, None]).abs().amax(2)
+        near = (away <= reach[:, number, None]) & kept[:, :number]
+        kept[:, number] &= ~near.any(1)
+    return at[kept]
+
+
 def _best(rows: torch.Tensor, score: torch.Tensor, num: int) -> torch.Tensor:
     """Which entries are among the `num` best of their row, the best first within a row."""
+    order, rank = _ranked(rows, score)
+    return order[rank < num]
+
+
+def _ranked(rows: torch.Tensor, score: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """All entries, row by row and the best first, and how many of the row are before each."""
     order = torch.argsort(score, descending=True, stable=True)
     order = order[torch.argsort(rows[order], stable=True)]
     sorted_rows = rows[order]
@@ -174,7 +197,7 @@ def _best(rows: torch.Tensor, score: torch.Tensor, num: int) -> torch.Tensor:
     new[1:] = sorted_rows[1:] != sorted_rows[:-1]
     place = torch.arange(len(order), device=order.device)
     first = torch.cummax(torch.where(new, place, 0), 0).values
-    return order[place - first < num]
+    return order, place - first
 
 
 def _nowhere(num: int, device: torch.device) -> Found:
@@ -189,7 +212,7 @@ def _settle(
 ) -> Found:
     """The best of each row, and its margin over the best that lies elsewhere."""
     device = rows.device
-    order = _best(rows, evidence, 1 << 30)
+    order, _ = _ranked(rows, evidence)
     rows, poses, evidence, detail = rows[order], poses[order], evidence[order], detail[order]
     new = torch.ones_like(rows, dtype=torch.bool)
     new[1:] = rows[1:] != rows[:-1]

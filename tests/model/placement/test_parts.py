@@ -13,6 +13,7 @@ from model.placement.canvas import Canvas, Patches, Poses, build_canvases, halve
 from model.placement.correlate import Index, masked_peaks
 from model.placement.links import measure, overlapping
 from model.placement.refine import fit_to_canvas
+from model.placement.search import _distinct
 from model.placement.workers import Workers
 from tests.model.placement.conftest import SIDE, Cut
 
@@ -132,6 +133,20 @@ def test_a_fit_finds_a_fraction_of_a_pixel_and_of_an_octave(
     assert fit.detail.median() > 0.8
     far = Poses(truth.indices, -truth.center_xy, truth.level)
     assert fit_to_canvas(canvases[2], patches, far, 0.2, 5).detail.median() < 0.4
+
+
+def test_many_candidates_at_one_place_are_one() -> None:
+    rng = np.random.default_rng(0)
+    level = torch.full((20,), 2.0, dtype=torch.float64)
+    center = torch.zeros(20, 2, dtype=torch.float64)
+    center[:12] = torch.from_numpy(rng.uniform(-0.02, 0.02, (12, 2)))  # spans are 0.25
+    center[12:16, 0] = torch.tensor([0.06, 0.12, -0.3, 0.3], dtype=torch.float64)
+    rows = torch.tensor([0] * 16 + [1] * 4)  # those of another row are no reason
+    score = torch.linspace(2.0, 1.0, 20)
+    poses = Poses(torch.zeros(20, dtype=torch.int64), center, level)
+    shuffled = torch.from_numpy(rng.permutation(20))
+    kept = _distinct(rows[shuffled], poses[shuffled], score[shuffled])
+    assert shuffled[kept].tolist() == [0, *range(12, 16), 16]
 
 
 def test_adjusting_takes_out_what_overlaps_contradict(own: Cut) -> None:
