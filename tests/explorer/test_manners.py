@@ -375,6 +375,11 @@ def test_a_screen_reader_hears_what_labels_show(make_app: MakeApp, qtbot: QtBot)
         window.panels[name].show()
     window.panels["lens"].file_label.setText("a picture")  # type: ignore[attr-defined]
     qtbot.waitUntil(lambda: window.hud.sentence.text() != "", timeout=WAIT_MS)
+
+    def is_settled() -> bool:  # the panels have made the picture smaller
+        return "exact" in [label.text() for label in window.findChildren(QLabel)]
+
+    qtbot.waitUntil(is_settled, timeout=WAIT_MS)
     told, silent = [], []
     for label in window.findChildren(QLabel):
         heard = QAccessible.queryAccessibleInterface(label)
