@@ -98,15 +98,16 @@ def inspect_data(
         raise
     except (ValueError, OSError, MemoryError) as error:
         return _unopened(path, error)
+    seen = None
     if isinstance(data, LargeImage):
         report = _large(data, path, config, progress)
     else:
         with data:
-            report = _collection(data, config, progress, on_report)
+            report, seen = _collection(data, config, progress, on_report)
     if config.costs and report.usable:
         if on_report is not None:
             on_report(report)  # all but the costs: one need not wait for these
-        report = _with_costs(report, data, config, machine, progress)
+        report = _with_costs(report, data, seen, config, machine, progress)
     progress(1.0)
     return report
 
@@ -148,7 +149,7 @@ def _large(
 
 def _collection(
     data: PatchCollection, config: DoctorConfig, progress: Progress, on_report: OnReport | None
-) -> DoctorReport:
+) -> tuple[DoctorReport, Scan]:
     count = len(data)
     indices = range(count)
     if config.quick and count > QUICK_PATCHES:
@@ -166,7 +167,7 @@ def _collection(
         lambda share: progress(_SCANNED * share),
         on_part,
     )
-    return _diagnosed(data, seen, config, progress)
+    return _diagnosed(data, seen, config, progress), seen
 
 
 def _diagnosed(
@@ -206,19 +207,21 @@ def _diagnosed(
 def _with_costs(
     report: DoctorReport,
     data: PatchCollection | LargeImage,
+    seen: Scan | None,
     config: DoctorConfig,
     machine: Machine | None,
     progress: Progress,
 ) -> DoctorReport:
     """The report with what each preset would take, and a finding for those that do not fit."""
-    from model.data.doctor_cost import measure_machine, predict_costs
+    from model.data.doctor_cost import PhotographSizes, measure_machine, predict_costs
+    from model.placement.mosaic import finest_level
 
     if machine is None:
         machine = measure_machine(
             config.device, trial=not config.quick, check=lambda: progress(_COMPARED)
         )
     progress(_MEASURED)
-    field_size, levels = (1.0, 1.0), (0.0, 1.0)
+    field_size, levels, photographs = (1.0, 1.0), (0.0, 1.0), None
     if isinstance(data, LargeImage):
         width, height = data.size_wh
         field_size = (width / min(width, height), height / min(width, height))
@@ -227,10 +230,21 @@ def _with_costs(
     else:
         known = [patch.level for patch in data.patches if patch.level is not None]
         if known:
-            levels = (float(np.floor(min(known))), max(known))
+            levels = (float(np.floor(min(known))), finest_level(np.array(known)))
     num_patches = report.patches.num_usable if report.patches is not None else 0
+    if seen is not None and seen.photographs and seen.fits.any():
+        sizes = seen.sizes[seen.fits].astype(float)
+        photographs = PhotographSizes(
+            float(sizes.prod(1).mean()) * num_patches, float(sizes.min(1).max())
+        )
     costs = predict_costs(
-        machine, field_size, levels, num_patches, check=lambda: progress(_MEASURED)
+        machine,
+        field_size,
+        levels,
+        num_patches,
+        check=lambda: progress(_MEASURED),
+        composed=report.patches is not None and report.patches.num_scenes == 1,
+        photographs=photographs,
     )
     free = machine.available_bytes
     large = [cost for cost in costs if free is not None and cost.memory_bytes > free]

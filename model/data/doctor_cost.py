@@ -8,6 +8,7 @@ convolution of their width, measured here, times `_OVERHEAD`.
 from __future__ import annotations
 
 import functools
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -23,8 +24,10 @@ from torch.utils.flop_counter import flop_registry
 from model.data.report import REFERENCE_KIMG, PresetCost
 from model.discriminator import Discriminator
 from model.generator import Generator
+from model.placement.mosaic import composed_level
 from model.precision import training_dtype
 from model.presets import PRESETS, Preset
+from model.scale import density
 from model.space import Window
 from model.trainer import Trainer
 from model.training_data import Reals, Truth
@@ -42,6 +45,8 @@ _BASE_BYTES = 400 << 20
 """The program with torch, before a network is made."""
 _D_PASSES = 13.0
 """Discriminator forwards that one judged window costs, penalties and gradients included."""
+_COMPOSED_BYTES = 21.0
+"""Of a pixel of the picture that patches make, while it is composed: sums, colours, cover."""
 _CODED_BYTES = 0.5
 """Of a pixel of the base layer at its best quality; it depends on the picture."""
 _PREVIEW_BYTES = 80_000
@@ -59,6 +64,16 @@ class Machine:
     """Of one window with the laptop preset, mean over a run; None: not measured."""
     conv_flops: tuple[tuple[str, float], ...] = ()
     """Preset, and operations a second of a convolution of its width."""
+
+
+@dataclass(frozen=True)
+class PhotographSizes:
+    """Of photographs that are placed and cut into patches of any size."""
+
+    total_px: float
+    """Pixels of all together."""
+    side_px: float
+    """The largest shorter side: what the picture has at least."""
 
 
 def measure_machine(
@@ -86,23 +101,40 @@ def predict_costs(
     level_range: tuple[float, float],
     num_patches: int = 0,
     check: Callable[[], object] = lambda: None,
+    *,
+    composed: bool = False,
+    photographs: PhotographSizes | None = None,
 ) -> tuple[PresetCost, ...]:
     """The costs of every preset for a scene of this field and these levels.
 
-    `num_patches` are held in memory while training; a large image is not. `check` is called before
-    each preset; whatever it raises cancels.
+    Args:
+        machine: Where it would be trained.
+        field_size: Width and height; of patches without places nobody knows it.
+        level_range: Octaves.
+        num_patches: Held in memory while training; a large image is not.
+        check: Called before each preset; whatever it raises cancels.
+        composed: Whether a picture is made of the patches.
+        photographs: Says how many patches there are and how fine, in place of the arguments above.
     """
-    low, high = level_range
-    high = max(high, low + 1)
     costs = []
     for name, preset in PRESETS.items():
         check()
-        fitted = preset.for_field(field_size, (low, high))
-        costs.append(_predict(name, fitted, machine, num_patches))
+        side = preset.generator.patch_size
+        low, high = level_range
+        if photographs is not None:
+            low, high = 0.0, math.log2(photographs.side_px / side)
+            num_patches = math.ceil(photographs.total_px / side**2)
+        fitted = preset.for_field(field_size, (low, max(high, low + 1)))
+        made = 0.0
+        if composed or photographs is not None:
+            made = math.prod(field_size) * density(composed_level(high), side) ** 2
+        costs.append(_predict(name, fitted, machine, num_patches, made))
     return tuple(costs)
 
 
-def _predict(name: str, preset: Preset, machine: Machine, num_patches: int) -> PresetCost:
+def _predict(
+    name: str, preset: Preset, machine: Machine, num_patches: int, composed_px: float
+) -> PresetCost:
     work = _work(preset, training_dtype(torch.device(machine.device)))
     network, critic = work.num_network, work.num_discriminator
     group = preset.train.group_size
@@ -112,12 +144,15 @@ def _predict(name: str, preset: Preset, machine: Machine, num_patches: int) -> P
     # Measured on a CPU: laptop 0.88 GB of 0.9 predicted, studio 3.4 of 4.2.
     active = group * (work.saved_bytes + 2 * work.critic_saved_bytes)
     data = num_patches * 3 * preset.generator.patch_size**2
+    memory = held + active + data
+    if composed_px and machine.device == "cpu":  # elsewhere it is not the memory that is asked for
+        memory = max(memory, 2 * data + _COMPOSED_BYTES * composed_px)
     seconds, method = _seconds(name, preset, work, machine)
     return PresetCost(
         preset=name,
         patch_size=preset.generator.patch_size,
         device=machine.device,
-        memory_bytes=int(_BASE_BYTES + held + active + data),
+        memory_bytes=int(_BASE_BYTES + memory),
         checkpoint_bytes=int(coded) + 2 * network + _PREVIEW_BYTES,
         state_bytes=4 * (4 * network + 3 * critic) + 2 * int(coded),
         windows_per_second=None if seconds is None else 1 / seconds,

@@ -123,7 +123,8 @@ class PresetCost:
     """Pixels."""
     device: str
     memory_bytes: int
-    """Peak memory of training, estimated from what is stored."""
+    """Peak memory of training, or of making a picture of the patches before it, estimated from what
+    is stored."""
     checkpoint_bytes: int
     """Size of the checkpoint, counted."""
     state_bytes: int

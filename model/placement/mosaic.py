@@ -57,7 +57,7 @@ def compose(
             "a mosaic needs placed patches and a field whose shorter side is 1, "
             f"got {len(images)} patches and {field_size}."
         )
-    finest = max(0, math.ceil(finest_level(level) - _SPARE_OCTAVES))
+    finest = composed_level(finest_level(level))
     poses = Poses(
         torch.arange(len(images)),
         torch.from_numpy(np.asarray(center_xy, np.float64)),
@@ -95,6 +95,11 @@ def finest_level(level: np.ndarray) -> float:
     picture an octave finer takes four times the memory: the finest thousandth does not count.
     """
     return float(np.quantile(level, 0.999, method="nearest"))
+
+
+def composed_level(finest: float) -> int:
+    """Level of the picture that patches make of which the finest are of level `finest`."""
+    return max(0, math.ceil(finest - _SPARE_OCTAVES))
 
 
 def detail_map(

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from model.data.doctor import DoctorConfig, inspect_data
+from model.data.doctor_cost import Machine
 from model.data.patches import PatchCollection, open_data, read_excludes
 from model.data.report import SCHEMA_VERSION, DoctorReport, Finding
 from tests.model.data.doctor_sets import P, cut, png, write_folder, write_form
@@ -287,6 +288,23 @@ def test_photographs_without_labels_are_not_called_broken(
     report = inspect_data(write_photos(tmp_path / "photos", *sizes_wh), DoctorConfig(costs=False))
     assert report.patches is not None and report.patches.photographs and report.usable
     assert report.excluded == () and report.patches.num_labelled == 0
+
+
+def test_memory_grows_with_the_size_of_photographs_and_with_the_finest_level(
+    tmp_path: Path,
+) -> None:
+    machine = Machine("cpu", 64 << 30, None)
+
+    def memory(folder: Path) -> int:
+        costs = inspect_data(folder, DoctorConfig(quick=True), machine=machine).costs
+        return next(cost.memory_bytes for cost in costs if cost.preset == "laptop")
+
+    small = memory(write_photos(tmp_path / "small", *[(300, 200)] * 3))
+    large = memory(write_photos(tmp_path / "large", *[(3000, 2000)] * 3))
+    assert large > small + 3 * 3 * (3000 * 2000 - 300 * 200)
+    coarse = memory(labelled(tmp_path / "coarse", 64, np.linspace(0, 2, 20).tolist()))
+    fine = memory(labelled(tmp_path / "fine", 64, np.linspace(6, 8, 20).tolist()))
+    assert fine > coarse + (4 << 30)
 
 
 def test_a_photograph_that_is_too_small_is_not_to_be_labelled(tmp_path: Path) -> None:

@@ -139,6 +139,15 @@ def test_all_near_duplicates_are_found_and_looking_for_them_can_be_cancelled(
         alike_pairs(data, seen, none, stop)
 
 
+def test_the_memory_of_the_picture_that_patches_make_is_counted() -> None:
+    machine = Machine("cpu", 8 << 30, None)
+    plain = predict_costs(machine, (1.0, 1.0), (0.0, 8.0), 100_000)[0]
+    made = predict_costs(machine, (1.0, 1.0), (0.0, 8.0), 100_000, composed=True)[0]
+    assert plain.memory_bytes < 4 << 30
+    # Placing and composing 100,000 patches of 8 octaves took 10.4 GB (benchmarks/results).
+    assert 7 << 30 < made.memory_bytes < 11 << 30
+
+
 def test_costs_count_what_a_checkpoint_and_a_state_hold() -> None:
     machine = Machine("cpu", 8 << 30, 0.05, tuple((name, 1e11) for name in PRESETS))
     costs = {c.preset: c for c in predict_costs(machine, (1.25, 1.0), (0.0, 5.0), 1000)}
