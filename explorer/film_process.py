@@ -159,6 +159,7 @@ class FilmProcess(QObject):
 
     def _finished(self, code: int, status: QProcess.ExitStatus) -> None:
         self._read()
+        self._said = said_in(self._rest) or self._said
         whole = code == 0 and status == QProcess.ExitStatus.NormalExit
         why = "" if whole or self._cancelled else why_ended(self._said, code, status)
         self._conclude(whole, why)

@@ -420,6 +420,8 @@ class ExportDialog(QDialog):
 
     def _finished(self, code: int, status: QProcess.ExitStatus) -> None:
         self._read()
+        if self._errors.strip():
+            self._take(self._errors.strip())
         if self._stopped:
             kept = work_folder(self._out).is_dir()
             self.state.setText(
