@@ -605,6 +605,7 @@ def test_newer_weights_let_the_picture_be_opened_and_keep_it(
     qtbot.wait(50)
     go_on.set()
     qtbot.waitUntil(lambda: panel.opened is not None, timeout=WAIT_MS)
+    until_shown(qtbot, app, panel)
     frame = panel.overlay.frame
     learn()
     until_shown(qtbot, app, panel)
