@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,11 +92,7 @@ def place_collection(
     places: list[Placement | None] = [None] * len(data.patches)
     field_sizes: dict[str, tuple[float, float]] = {}
     sought, nothing = 0, None
-    for scene in dict.fromkeys(patch.scene for patch in data.patches):
-        rows = np.array(
-            [i for i, p in enumerate(data.patches) if p.scene == scene and i not in left_out],
-            np.int64,
-        )
+    for scene, rows in _rows_by_scene(data, left_out).items():
         field_sizes[scene] = (0.0, 0.0)
         if len(rows) == 0 or bool(np.isnan(levels[rows]).all()):
             continue
@@ -132,7 +128,27 @@ def place_collection(
             places[row] = result[index]
     if nothing is not None and not sought:
         raise nothing
-    files = tuple(
+    files = _placed_files(data, places, left_out)
+    write_places(out, files)
+    beside.unlink(missing_ok=True)
+    report(1.0)
+    return CollectionPlacement(files, field_sizes)
+
+
+def _rows_by_scene(data: PatchCollection, left_out: Mapping[int, str]) -> dict[str, np.ndarray]:
+    """Indices of what can be placed, int64, by scene; of every scene, be it none."""
+    found: dict[str, list[int]] = {patch.scene: [] for patch in data.patches}
+    for index, patch in enumerate(data.patches):
+        if index not in left_out:
+            found[patch.scene].append(index)
+    return {scene: np.array(rows, np.int64) for scene, rows in found.items()}
+
+
+def _placed_files(
+    data: PatchCollection, places: Sequence[Placement | None], left_out: Mapping[int, str]
+) -> tuple[PlacedFile, ...]:
+    """Every file with its place, or why it has none."""
+    return tuple(
         PlacedFile(
             patch.name,
             patch.scene,
@@ -141,10 +157,6 @@ def place_collection(
         )
         for index, (patch, place) in enumerate(zip(data.patches, places, strict=True))
     )
-    write_places(out, files)
-    beside.unlink(missing_ok=True)
-    report(1.0)
-    return CollectionPlacement(files, field_sizes)
 
 
 def saved_state(data: PatchCollection, out: Path) -> PlacementState | None:

@@ -66,6 +66,16 @@ def until_idle(qtbot: QtBot, dialog: ExportDialog) -> None:
     qtbot.waitUntil(lambda: not dialog.is_busy, timeout=WAIT_MS)
 
 
+def until_rendering(qtbot: QtBot, dialog: ExportDialog, out: Path) -> Path:
+    """Wait until some strips of the export to `out` are there; the file that lists them."""
+    journal = work_folder(out) / "strips.txt"
+    qtbot.waitUntil(
+        lambda: journal.exists() and journal.stat().st_size > 40 and dialog.bar.value() > 0,
+        timeout=WAIT_MS,
+    )
+    return journal
+
+
 def test_the_size_follows_the_level_and_what_is_asked_for(
     make_app: MakeApp, qtbot: QtBot, picture: Path
 ) -> None:
@@ -145,11 +155,7 @@ def test_a_stopped_export_goes_on_to_the_same_file(
     dialog.file.setText(str(out))
     choose(dialog, ".tif")
     dialog.start()
-    journal = work_folder(out) / "strips.txt"
-    qtbot.waitUntil(
-        lambda: journal.exists() and journal.stat().st_size > 40 and dialog.bar.value() > 0,
-        timeout=WAIT_MS,
-    )
+    journal = until_rendering(qtbot, dialog, out)
     QTest.mouseClick(dialog.stop_button, Qt.MouseButton.LeftButton)
     until_idle(qtbot, dialog)
     assert "Resume goes on" in dialog.state.text() and not out.exists()
@@ -179,11 +185,7 @@ def test_a_stopped_view_goes_on_wherever_the_view_is_now(
     dialog.file.setText(str(out))
     choose(dialog, ".tif")
     dialog.start()
-    journal = work_folder(out) / "strips.txt"
-    qtbot.waitUntil(
-        lambda: journal.exists() and journal.stat().st_size > 40 and dialog.bar.value() > 0,
-        timeout=WAIT_MS,
-    )
+    until_rendering(qtbot, dialog, out)
     dialog.stop()
     until_idle(qtbot, dialog)
     app.viewport.view_state.jump_to(Camera(0.2, 0.0, 1.0))

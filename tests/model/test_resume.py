@@ -183,8 +183,10 @@ def test_a_drive_without_locks_can_be_trained_on(
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr("model.run_lock._lock", unknown)
+    trained = False
     with training_alone(tmp_path / "run"):
-        pass
+        trained = (tmp_path / "run").is_dir()
+    assert trained and not (tmp_path / "run").exists()
 
 
 def test_a_kill_leaves_a_run_that_resumes(pyramid: ImagePyramid, tmp_path: Path) -> None:
